@@ -1,0 +1,201 @@
+//! The catalogue: every code with its severity, its fixed words and its general advice.
+//!
+//! Families (DESIGN section 5): TRC00xx input that cannot be read, TRC01xx the object alone, TRC02xx references, TRC03xx
+//! sampling, TRC04xx conflicts, TRC05xx workloads, TRC06xx the collector. Numbers are never reused.
+
+use std::fmt;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The object is refused or takes no part.
+    Error,
+    /// It works, but hardly as meant.
+    Warning,
+    /// Worth knowing.
+    Info,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        })
+    }
+}
+
+macro_rules! catalogue {
+    ($($code:ident $severity:ident $message:literal $help:literal;)*) => {
+        /// A diagnostic code, such as `TRC0101`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(clippy::upper_case_acronyms, reason = "codes are written in capitals everywhere")]
+        pub enum Code {
+            $(#[doc = $message] $code,)*
+        }
+
+        impl Code {
+            /// All codes, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$code,)*];
+
+            /// The code as users read it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$code => stringify!($code),)* }
+            }
+
+            /// The severity that findings of this code have.
+            pub const fn severity(self) -> Severity {
+                match self { $(Self::$code => Severity::$severity,)* }
+            }
+
+            /// The fixed words with which every finding of this code begins.
+            pub const fn message(self) -> &'static str {
+                match self { $(Self::$code => $message,)* }
+            }
+
+            /// What to do next, in general.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$code => $help,)* }
+            }
+
+            /// What the API server answers where a CEL rule of the CRD refuses an object: `TRC0101: <fixed words>`.
+            pub const fn rule_message(self) -> &'static str {
+                match self { $(Self::$code => concat!(stringify!($code), ": ", $message),)* }
+            }
+        }
+    };
+}
+
+catalogue! {
+    TRC0001 Error "input cannot be opened"
+        "Check the path and its permissions.";
+    TRC0002 Error "input is not UTF-8 text"
+        "Save the file as UTF-8; binary files cannot be read.";
+    TRC0003 Error "syntax error"
+        "Correct the YAML or JSON at this place.";
+    TRC0004 Error "the same key twice in one mapping"
+        "Remove one of the two: readers disagree about which one counts.";
+    TRC0005 Error "input exceeds a limit"
+        "Split the input into smaller files, or flatten it.";
+    TRC0006 Error "the same object twice in the input"
+        "Remove one of the two: which one would win depends on the order in which they are applied.";
+    TRC0007 Error "not a Kubernetes object"
+        "Give the document an apiVersion, a kind and a metadata.name.";
+    TRC0008 Error "unknown kind or version in the API group tracesteward.io"
+        "Use one of the kinds of tracesteward.io/v1alpha1.";
+    TRC0009 Warning "this version of tracesteward does not check this kind yet"
+        "Nothing to do; the object is left alone.";
+
+    TRC0101 Error "enabled without an endpoint: spec.export needs exactly one of endpoint, collectorRef and inherit: true"
+        "Set spec.export.endpoint, for example http://otel-collector.observability:4317, or set spec.enabled to false.";
+    TRC0102 Error "headersSecretRef is set while tracing is disabled: the Secret would never be used"
+        "Set spec.enabled to true, or remove spec.export.headersSecretRef.";
+    TRC0103 Error "more than one of endpoint, collectorRef and inherit is set"
+        "Keep exactly one of spec.export.endpoint, spec.export.collectorRef and spec.export.inherit.";
+    TRC0104 Error "endpoint is not an http or https URL with a host"
+        "Write scheme, host and port, for example http://otel-collector.observability:4317.";
+    TRC0105 Error "ratio is outside the range from 0 to 1"
+        "A ratio is a share of the traces: 0.1 keeps one in ten, 1 keeps all.";
+    TRC0106 Error "ratio and profile are both set"
+        "Keep one: profile is a name for a ratio.";
+    TRC0107 Error "not a positive duration"
+        "Write a number and a unit, for example 500ms, 10s or 1m30s.";
+    TRC0108 Error "reserved resource attribute: the operator sets it"
+        "Use spec.service.name, .namespace or .version; the k8s.* names listed in the docs are derived.";
+    TRC0109 Error "a target has both name and selector"
+        "Keep one of the two, or write two targets.";
+    TRC0110 Error "slowerThan is finer than a millisecond"
+        "Write whole milliseconds, for example 250ms or 1.5s.";
+    TRC0111 Error "unknown field"
+        "Remove the field, or correct its spelling.";
+    TRC0112 Error "value of the wrong type"
+        "Write a value of the type that the field has.";
+    TRC0113 Error "unsupported value"
+        "Use one of the supported values.";
+    TRC0114 Error "required field is missing"
+        "Add the field.";
+    TRC0115 Error "value is out of range"
+        "Use a value within the limits of the field.";
+    TRC0116 Error "not a valid name for the object that is referred to"
+        "Use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit.";
+    TRC0117 Error "batchSize is larger than queueSize: SDKs refuse to start with that"
+        "Make limits.batchSize at most limits.queueSize (512 and 2048 where one of them is not set).";
+    TRC0118 Error "Python instrumentation exports over HTTP only: protocol grpc cannot work"
+        "Set spec.export.protocol to http/protobuf (and the endpoint to the collector's HTTP port, usually 4318).";
+    TRC0119 Error "no instrumentation can be injected for this language"
+        "Set spec.language to python, java, nodejs or dotnet, or remove spec.instrumentation.";
+    TRC0120 Warning "the port of the endpoint and the protocol do not belong together"
+        "By convention 4317 speaks grpc and 4318 speaks http/protobuf: change one of the two.";
+    TRC0121 Warning "timeout without a language: SDKs disagree about its unit"
+        "Set spec.language: the Python SDK reads seconds, the others milliseconds.";
+    TRC0122 Warning "the endpoint contains user information"
+        "Move the credentials into a Secret and name it in spec.export.headersSecretRef.";
+    TRC0123 Warning "the endpoint ends in /v1/traces, and SDKs append that themselves"
+        "Remove /v1/traces from spec.export.endpoint.";
+    TRC0124 Error "not a valid label selector"
+        "In and NotIn need values, Exists and DoesNotExist must have none.";
+    TRC0125 Error "a sampling rule needs exactly one of route and routePrefix, or a spanName"
+        "Set route (literally), routePrefix (its beginning) or spanName (* matches any characters).";
+    TRC0126 Warning "a timeout with a fraction of a second is rounded up for Python"
+        "Write whole seconds: older releases of the Python SDK fail to start with a fraction.";
+    TRC0127 Error "policies in this namespace are not accepted"
+        "kube-* namespaces and the operator's own are never traced: move the policy.";
+
+    TRC0201 Warning "the headers Secret does not exist"
+        "Create the Secret in the policy's namespace with the key OTEL_EXPORTER_OTLP_HEADERS; until then spans go out without headers.";
+    TRC0202 Warning "the headers Secret has no key OTEL_EXPORTER_OTLP_HEADERS"
+        "Add the key; its value has the form name=value,name=value.";
+    TRC0203 Warning "a target matches no workload"
+        "Check kind, name and labels; selectors look at the labels of the pod template.";
+    TRC0204 Warning "no selected workload has a container of this name"
+        "Check spec.containers against the names in the pod templates.";
+    TRC0205 Warning "the TracingCollector does not exist"
+        "Create it, or set spec.export.endpoint.";
+    TRC0206 Warning "there is no export to inherit"
+        "Ask the platform team for a ClusterTracingPolicy with an export, or set spec.export.endpoint.";
+
+    TRC0401 Info "another policy applies to this workload"
+        "More specific targets win, then the higher priority, then the older policy.";
+
+    TRC0501 Info "the container sets this variable itself, so it is left alone"
+        "Remove the variable from the workload to let the policy set it.";
+    TRC0502 Warning "the container lists the same variable twice"
+        "Remove one of the two: client-side apply and Argo CD cannot handle duplicates.";
+    TRC0503 Info "the container takes variables from a source that cannot be seen (envFrom)"
+        "Variables of the policy win over those of envFrom.";
+    TRC0504 Warning "one service.name for several workloads"
+        "Set serviceName in each target, or drop spec.service.name: the workload's name is the default.";
+}
+
+impl Code {
+    /// The code with this name, in capitals.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == name)
+    }
+
+    /// Whether findings of this code mean that the input could not be read at all (TRC00xx; exit code 3).
+    pub fn is_unreadable(self) -> bool {
+        self.severity() == Severity::Error && self.as_str().starts_with("TRC00")
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_in_order_and_found_by_name() {
+        assert!(Code::ALL.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str()));
+        assert_eq!(Code::parse("TRC0101"), Some(Code::TRC0101));
+        assert_eq!(Code::parse("TRC9999"), None);
+        assert!(Code::TRC0003.is_unreadable() && !Code::TRC0101.is_unreadable());
+    }
+}

@@ -1,0 +1,3 @@
+//! The `tracesteward` binary: see the library.
+
+fn main() {}
