@@ -2,4 +2,13 @@
 //!
 //! Data flows one way: watch -> index -> plan (pure) -> apply -> status. ARCHITECTURE.md says where what lives.
 
+pub mod api;
+pub mod apply;
+pub mod cli;
+pub mod controller;
 pub mod diagnostics;
+pub mod index;
+pub mod plan;
+pub mod telemetry;
+pub mod watch;
+pub mod web;

@@ -1,3 +1,7 @@
 //! The `tracesteward` binary: see the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(tracesteward::cli::run())
+}

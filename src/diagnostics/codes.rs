@@ -163,8 +163,8 @@ catalogue! {
         "Remove the variable from the workload to let the policy set it.";
     TRC0502 Warning "the container lists the same variable twice"
         "Remove one of the two: client-side apply and Argo CD cannot handle duplicates.";
-    TRC0503 Info "the container takes variables from a source that cannot be seen (envFrom)"
-        "Variables of the policy win over those of envFrom.";
+    TRC0503 Warning "the container takes variables from a source that cannot be seen (envFrom)"
+        "The policy's variables win over those of envFrom: list any OTEL_* variable of that source in env to keep it.";
     TRC0504 Warning "one service.name for several workloads"
         "Set serviceName in each target, or drop spec.service.name: the workload's name is the default.";
 }

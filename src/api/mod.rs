@@ -1,0 +1,34 @@
+//! The kinds of the API group `tracesteward.io/v1alpha1`: types, schema, CEL rules, status. Pure.
+//!
+//! Types are what users write; defaults and precedence are the plan's. No field has a default in the schema, so that
+//! "absent" stays visible when several policies are merged.
+
+mod crd;
+pub mod patterns;
+pub mod policy;
+pub mod settings;
+pub mod status;
+pub mod target;
+pub mod values;
+
+pub use crd::{crds, to_yaml};
+
+pub use policy::{TracingPolicy, TracingPolicySpec};
+pub use settings::{
+    CollectorRef, Compression, DropRule, Export, GenAi, Injection, InjectionMode, Instrumentation, Keep, Language,
+    Limits, Logs, Profile, Propagator, Protocol, Rollout, RouteRule, Sampling, SecretRef, Service, Settings, Tail,
+};
+pub use status::{Attention, TracingPolicyStatus, WorkloadCounts, condition};
+pub use target::{LabelRequirement, LabelSelector, SelectorOperator, Target, TargetKind};
+pub use values::{DurationText, Milliseconds, Ratio};
+
+/// The API group of all kinds here.
+pub const GROUP: &str = "tracesteward.io";
+/// The only version.
+pub const VERSION: &str = "v1alpha1";
+/// Field manager of what is injected into the users' objects.
+pub const MANAGER_INJECTED: &str = "tracesteward";
+/// Field manager of the operator's own objects and of the status of its own kinds.
+pub const MANAGER_OWNED: &str = "tracesteward-objects";
+/// The only key that is ever taken from a headers Secret: a policy cannot send any other credential to its endpoint.
+pub const HEADERS_KEY: &str = "OTEL_EXPORTER_OTLP_HEADERS";

@@ -1,0 +1,51 @@
+//! Regular expressions that CEL (RE2) and the Rust checks share, so that both give the same answer.
+
+/// A Go duration such as `1m30s` or `.5s`; the sign `-` is left out because every duration here is positive.
+pub const DURATION: &str = r"^[+]?(([0-9]{1,10}[.]?[0-9]{0,10}|[.][0-9]{1,10})(ns|us|µs|μs|ms|s|m|h))+$";
+
+/// An http or https URL with a host: scheme, optional user information, host, optional port, optional path and query.
+pub const ENDPOINT: &str =
+    r"^[hH][tT][tT][pP][sS]?://([^\s/?#@]*@)?([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][^\s#]*)?$";
+
+/// A DNS subdomain as Kubernetes names objects (RFC 1123).
+pub const DNS_SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// Whether `text` matches one of the patterns of this module.
+///
+/// Compiling takes microseconds and the patterns are few, so callers that check many values keep the result.
+pub fn matches(pattern: &str, text: &str) -> bool {
+    regex_lite::Regex::new(pattern).is_ok_and(|compiled| compiled.is_match(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints() {
+        for good in ["http://a", "https://a.b:4317", "http://[::1]:4318/x", "http://u:p@h:1/?q", "HTTP://x/"] {
+            assert!(matches(ENDPOINT, good), "{good}");
+        }
+        for bad in [
+            "",
+            "a:4317",
+            "ftp://a",
+            "http://",
+            "http:///x",
+            "http://a b",
+            "http://:4317",
+            "http://a:port",
+            "http://a/#f",
+        ] {
+            assert!(!matches(ENDPOINT, bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        assert!(matches(DNS_SUBDOMAIN, "otel-headers.v1"));
+        for bad in ["", "Otel", "a..b", "-a", "a_b", "a."] {
+            assert!(!matches(DNS_SUBDOMAIN, bad), "{bad}");
+        }
+    }
+}

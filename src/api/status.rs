@@ -1,0 +1,70 @@
+//! What the operator says about a policy. Nothing in it comes from a clock, apart from `lastTransitionTime`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The observed state of a TracingPolicy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TracingPolicyStatus {
+    /// The generation of the policy that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Accepted`, `ResolvedRefs`, `Programmed`, the summary `Ready`; `Reconciling` and `Stalled` only while true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// How many workloads the policy is about, and how they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workloads: Option<WorkloadCounts>,
+    /// At most 16 workloads that somebody should look at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub attention: Vec<Attention>,
+}
+
+/// Workloads of a policy, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadCounts {
+    /// Selected by the policy's targets.
+    pub matched: i64,
+    /// Carrying exactly what the policy says.
+    pub injected: i64,
+    /// To be written.
+    pub pending: i64,
+    /// Selected, but another policy won.
+    pub superseded: i64,
+    /// Carrying some variable of their own that the policy would set.
+    pub overridden: i64,
+    /// With pods that are older than the settings (Pod mode).
+    pub stale: i64,
+    /// Whose injection was withdrawn because it broke the rollout.
+    pub reverted: i64,
+}
+
+/// A workload that somebody should look at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attention {
+    /// The workload's kind.
+    pub kind: String,
+    /// The workload's name.
+    pub name: String,
+    /// Why, as one CamelCase word.
+    pub reason: String,
+    /// Why, in words.
+    pub message: String,
+}
+
+/// Types and reasons of the conditions.
+#[allow(missing_docs, reason = "each constant is its own documentation")]
+pub mod condition {
+    pub const ACCEPTED: &str = "Accepted";
+    pub const RESOLVED_REFS: &str = "ResolvedRefs";
+    pub const PROGRAMMED: &str = "Programmed";
+    pub const READY: &str = "Ready";
+    pub const RECONCILING: &str = "Reconciling";
+    pub const STALLED: &str = "Stalled";
+}

@@ -1,0 +1,181 @@
+//! Scalars with rules of their own: durations and ratios. Each carries its CEL rule in its schema.
+
+use std::{borrow::Cow, time::Duration};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::patterns;
+use crate::diagnostics::Code;
+
+/// A positive Go/Kubernetes duration as the user wrote it, such as `500ms`, `10s` or `1m30s`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DurationText(pub String);
+
+/// A [`DurationText`] that must not be finer than a millisecond.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Milliseconds(pub DurationText);
+
+/// A share of the traces, from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Ratio(pub f64);
+
+impl DurationText {
+    /// The duration, or `None` where the text is no positive duration (or exceeds about 290 years, as in Go).
+    pub fn get(&self) -> Option<Duration> {
+        let nanos = nanoseconds(&self.0)?;
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
+    }
+
+    /// Whole milliseconds, rounded up, so that a positive duration never becomes "no limit".
+    pub fn as_millis(&self) -> Option<u64> {
+        let nanos = u64::try_from(self.get()?.as_nanos()).ok()?;
+        Some(nanos.div_ceil(1_000_000))
+    }
+}
+
+impl Milliseconds {
+    /// Whether the duration is a whole number of milliseconds; `true` for text that is no duration at all.
+    pub fn is_whole(&self) -> bool {
+        self.0.get().is_none_or(|duration| duration.subsec_nanos() % 1_000_000 == 0)
+    }
+}
+
+impl Ratio {
+    /// Whether the value is in [0, 1].
+    pub fn is_valid(self) -> bool {
+        (0.0..=1.0).contains(&self.0)
+    }
+
+    /// The shortest decimal that reads back as the same number, never with an exponent.
+    pub fn decimal(self) -> String {
+        // Display of f64 in Rust is exactly that; JSON and Debug would switch to exponents.
+        format!("{}", self.0)
+    }
+}
+
+/// Nanoseconds of a Go duration; `None` where it is none or overflows the 63 bits that Go has.
+fn nanoseconds(text: &str) -> Option<u64> {
+    if text.chars().count() > 64 || !patterns::matches(patterns::DURATION, text) {
+        return None;
+    }
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let mut total: u128 = 0;
+    while !rest.is_empty() {
+        let number_len = rest.find(|c: char| c != '.' && !c.is_ascii_digit())?;
+        let (number, tail) = rest.split_at_checked(number_len)?;
+        let unit_len = tail.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, next) = tail.split_at_checked(unit_len)?;
+        total = total.checked_add(part(number, unit)?)?;
+        rest = next;
+    }
+    u64::try_from(total).ok().filter(|nanos| i64::try_from(*nanos).is_ok())
+}
+
+fn part(number: &str, unit: &str) -> Option<u128> {
+    let scale: u128 = match unit {
+        "ns" => 1,
+        "us" | "µs" | "μs" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let mut total = whole.checked_mul(scale)?;
+    if !fraction.is_empty() {
+        let digits = u32::try_from(fraction.len()).ok()?;
+        total = total.checked_add(fraction.parse::<u128>().ok()?.checked_mul(scale)? / 10_u128.checked_pow(digits)?)?;
+    }
+    Some(total)
+}
+
+fn duration_rule() -> serde_json::Value {
+    serde_json::json!({
+        "rule": format!("self.matches('{}') && duration(self) > duration('0s')", patterns::DURATION),
+        "message": Code::TRC0107.rule_message(),
+    })
+}
+
+impl JsonSchema for DurationText {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "maxLength": 64, "x-kubernetes-validations": [duration_rule()]})
+    }
+}
+
+impl JsonSchema for Milliseconds {
+    fn schema_name() -> Cow<'static, str> {
+        "Milliseconds".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let whole = serde_json::json!({
+            "rule": format!(
+                "!self.matches('{}') || duration(self) == duration(string(duration(self).getMilliseconds()) + 'ms')",
+                patterns::DURATION
+            ),
+            "message": Code::TRC0110.rule_message(),
+        });
+        json_schema!({"type": "string", "maxLength": 64, "x-kubernetes-validations": [duration_rule(), whole]})
+    }
+}
+
+impl JsonSchema for Ratio {
+    fn schema_name() -> Cow<'static, str> {
+        "Ratio".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "number", "x-kubernetes-validations": [{
+            "rule": "self >= 0.0 && self <= 1.0",
+            "message": Code::TRC0105.rule_message(),
+        }]})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nanos(text: &str) -> Option<u128> {
+        DurationText(text.to_owned()).get().map(|duration| duration.as_nanos())
+    }
+
+    #[test]
+    fn durations_read_as_in_go() {
+        assert_eq!(nanos("10s"), Some(10_000_000_000));
+        assert_eq!(nanos("1m30s"), Some(90_000_000_000));
+        assert_eq!(nanos("1.5h"), Some(5_400_000_000_000));
+        assert_eq!(nanos(".5s"), Some(500_000_000));
+        assert_eq!(nanos("1.s"), Some(1_000_000_000));
+        assert_eq!(nanos("2µs"), Some(2_000));
+        assert_eq!(nanos("+1ms"), Some(1_000_000));
+        for bad in ["", "0s", "-1s", "10", "10 s", "s", "1d", "1e3s", "9999999999h", "0.0000000001ns"] {
+            assert_eq!(nanos(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn milliseconds_round_up_and_fractions_are_seen() {
+        assert_eq!(DurationText("1us".into()).as_millis(), Some(1));
+        assert_eq!(DurationText("1.5s".into()).as_millis(), Some(1_500));
+        assert!(Milliseconds(DurationText("1.5s".into())).is_whole());
+        assert!(!Milliseconds(DurationText("1.5ms".into())).is_whole());
+    }
+
+    #[test]
+    fn ratios_are_shortest_decimals() {
+        let texts: Vec<_> = [0.1, 0.000_000_1, 1.0, 0.0, 0.25].iter().map(|ratio| Ratio(*ratio).decimal()).collect();
+        assert_eq!(texts, ["0.1", "0.0000001", "1", "0", "0.25"]);
+        assert!(!Ratio(1.5).is_valid() && !Ratio(f64::NAN).is_valid() && Ratio(1.0).is_valid());
+    }
+}

@@ -1,0 +1,70 @@
+//! Kubernetes Events, on transitions only. An Event that cannot be written is no reason to stop.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Client,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+
+use crate::{
+    api::{GROUP, VERSION},
+    index::{Policy, Workload},
+};
+
+/// Writes Events as the operator.
+#[derive(Clone)]
+pub struct Events {
+    recorder: Recorder,
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+impl Events {
+    /// Events reported by this instance (its pod's name, where it has one).
+    pub fn new(client: Client, instance: Option<String>) -> Self {
+        Self { recorder: Recorder::new(client, Reporter { controller: "tracesteward".to_owned(), instance }) }
+    }
+
+    /// Something happened to a workload.
+    pub async fn on_workload(&self, workload: &Workload, is_normal: bool, reason: &str, note: &str) {
+        let reference = ObjectReference {
+            api_version: Some(workload.id.kind.api_version().to_owned()),
+            kind: Some(workload.id.kind.as_str().to_owned()),
+            namespace: Some(workload.id.namespace.clone()),
+            name: Some(workload.id.name.clone()),
+            uid: workload.uid.clone(),
+            ..ObjectReference::default()
+        };
+        self.publish(&reference, is_normal, reason, note).await;
+    }
+
+    /// Something happened to a policy.
+    pub async fn on_policy(&self, policy: &Policy, is_normal: bool, reason: &str, note: &str) {
+        let reference = ObjectReference {
+            api_version: Some(format!("{GROUP}/{VERSION}")),
+            kind: Some("TracingPolicy".to_owned()),
+            namespace: Some(policy.id.namespace.clone()),
+            name: Some(policy.id.name.clone()),
+            uid: policy.uid.clone(),
+            ..ObjectReference::default()
+        };
+        self.publish(&reference, is_normal, reason, note).await;
+    }
+
+    async fn publish(&self, reference: &ObjectReference, is_normal: bool, reason: &str, note: &str) {
+        let event = Event {
+            type_: if is_normal { EventType::Normal } else { EventType::Warning },
+            reason: reason.to_owned(),
+            note: Some(note.chars().take(1024).collect()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, reference).await {
+            tracing::debug!(%error, reason, "an Event could not be written");
+        }
+    }
+}

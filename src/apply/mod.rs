@@ -1,0 +1,133 @@
+//! The only place that writes: workloads by server-side apply without force, the status of the operator's own kinds,
+//! Events.
+
+mod events;
+
+use std::fmt::Debug;
+
+use kube::{
+    Api, Client, Resource,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    api::{GROUP, MANAGER_INJECTED, MANAGER_OWNED, TracingPolicy, TracingPolicyStatus, VERSION},
+    index::{
+        Change, Fault, Policy, Workload, WorkloadKind,
+        raw::{RawCronJob, RawDaemonSet, RawDeployment, RawStatefulSet, RawWorkload},
+    },
+    watch::{policy_from, workload_from},
+};
+
+pub use events::Events;
+
+/// Why a write did not go through.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Another manager holds one of the fields, or the object was made anew.
+    #[error("another field manager holds a field, or the object was made anew: {0}")]
+    Conflict(String),
+    /// The object is gone.
+    #[error("the object is gone")]
+    Gone,
+    /// The API server refuses what was sent.
+    #[error("the API server refuses the change: {0}")]
+    Refused(String),
+    /// The operator has no right to write.
+    #[error("the operator has no right to write: {0}")]
+    Forbidden(String),
+    /// The API server did not answer, or not in time.
+    #[error("the API server does not answer: {0}")]
+    Unavailable(String),
+}
+
+impl ApplyError {
+    /// One CamelCase word for statuses, metrics and events.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Conflict(_) => "Conflict",
+            Self::Gone => "Gone",
+            Self::Refused(_) => "Refused",
+            Self::Forbidden(_) => "Forbidden",
+            Self::Unavailable(_) => "Unavailable",
+        }
+    }
+
+    /// The failure as the index keeps it.
+    pub fn fault(&self) -> Fault {
+        Fault { reason: self.reason().to_owned(), message: self.to_string() }
+    }
+}
+
+impl From<kube::Error> for ApplyError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => match status.code {
+                404 => Self::Gone,
+                409 => Self::Conflict(status.message),
+                403 => Self::Forbidden(status.message),
+                400 | 422 => Self::Refused(status.message),
+                _ => Self::Unavailable(status.message),
+            },
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+/// Applies the operator's whole intent for a workload. Never forced: what somebody else holds stays theirs.
+///
+/// # Errors
+/// See [`ApplyError`].
+pub async fn apply_workload(client: &Client, workload: &Workload, patch: &Value) -> Result<Change, ApplyError> {
+    let (written, version) = match workload.id.kind {
+        WorkloadKind::Deployment => apply::<RawDeployment>(client, workload, patch).await?,
+        WorkloadKind::StatefulSet => apply::<RawStatefulSet>(client, workload, patch).await?,
+        WorkloadKind::DaemonSet => apply::<RawDaemonSet>(client, workload, patch).await?,
+        WorkloadKind::CronJob => apply::<RawCronJob>(client, workload, patch).await?,
+    };
+    Ok(Change::Written(written, version))
+}
+
+async fn apply<R>(client: &Client, workload: &Workload, patch: &Value) -> Result<(Workload, Option<u64>), kube::Error>
+where
+    R: RawWorkload + Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    R: Clone + Debug + DeserializeOwned,
+{
+    let api: Api<R> = Api::namespaced(client.clone(), &workload.id.namespace);
+    let written = api.patch(&workload.id.name, &PatchParams::apply(MANAGER_INJECTED), &Patch::Apply(patch)).await?;
+    Ok(workload_from(written))
+}
+
+/// Writes a policy's status. Forced: the operator is the only writer of it.
+///
+/// # Errors
+/// See [`ApplyError`].
+pub async fn apply_status(
+    client: &Client,
+    policy: &Policy,
+    status: &TracingPolicyStatus,
+) -> Result<Change, ApplyError> {
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), &policy.id.namespace, &ApiResource::erase::<TracingPolicy>(&()));
+    let patch = StatusPatch {
+        api_version: format!("{GROUP}/{VERSION}"),
+        kind: "TracingPolicy",
+        metadata: json!({"name": policy.id.name, "namespace": policy.id.namespace, "uid": policy.uid}),
+        status,
+    };
+    let params = PatchParams::apply(MANAGER_OWNED).force();
+    let written = api.patch_status(&policy.id.name, &params, &Patch::Apply(patch)).await?;
+    let (policy, version) = policy_from(&written);
+    Ok(Change::PolicyWritten(policy, version))
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusPatch<'a> {
+    api_version: String,
+    kind: &'static str,
+    metadata: Value,
+    status: &'a TracingPolicyStatus,
+}

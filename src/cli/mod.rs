@@ -1,0 +1,54 @@
+//! The command line: one file a command.
+
+mod crds;
+mod operator;
+mod output;
+
+use clap::{Parser, Subcommand};
+
+/// One declared intent, TracingPolicy, becomes everything that distributed tracing needs in a Kubernetes cluster.
+#[derive(Debug, Parser)]
+#[command(name = "tracesteward", version, about, arg_required_else_help = true, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Operator(operator::Args),
+    Crds(crds::Args),
+}
+
+/// How a command ended (DESIGN section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// Nothing to complain about.
+    Success = 0,
+    /// Findings.
+    Findings = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// Input cannot be read.
+    Unreadable = 3,
+    /// The cluster cannot be reached.
+    Unreachable = 4,
+}
+
+/// Runs the command line; what is wrong is on standard error, the answer is the exit code.
+pub fn run() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { Exit::Usage } else { Exit::Success };
+            // Help that cannot be printed has nobody to read it.
+            error.print().unwrap_or_default();
+            return code as u8;
+        }
+    };
+    let exit = match cli.command {
+        Command::Operator(args) => operator::run(&args),
+        Command::Crds(args) => crds::run(&args),
+    };
+    exit as u8
+}

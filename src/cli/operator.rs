@@ -1,0 +1,159 @@
+//! `tracesteward operator`: the controller and its probes, until a signal says stop.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use tokio::sync::watch;
+
+use super::{Exit, output::fail};
+use crate::{
+    controller::{Controller, Options, leader},
+    telemetry::{self, LogFormat},
+    web,
+};
+
+/// Runs the operator.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The kubeconfig; else KUBECONFIG, else the ServiceAccount of the pod.
+    #[arg(long, env = "TRACESTEWARD_KUBECONFIG", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The operator's own namespace; else POD_NAMESPACE. It is never touched.
+    #[arg(long, env = "TRACESTEWARD_NAMESPACE", value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// Watches only this namespace; may be repeated.
+    #[arg(long, env = "TRACESTEWARD_WATCH_NAMESPACE", value_name = "NAMESPACE", value_delimiter = ',')]
+    watch_namespace: Vec<String>,
+    /// Writes only while holding the Lease `tracesteward` in the own namespace.
+    #[arg(long, env = "TRACESTEWARD_LEADER_ELECT", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    leader_elect: bool,
+    /// Where the probes are served.
+    #[arg(long, env = "TRACESTEWARD_HTTP_ADDRESS", value_name = "ADDRESS", default_value = "0.0.0.0:8080", value_parser = address)]
+    http_address: SocketAddr,
+    /// How log lines look.
+    #[arg(long, env = "TRACESTEWARD_LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]
+    log_format: LogFormat,
+    /// A level, or a filter such as tracesteward=debug,kube=warn.
+    #[arg(long, env = "TRACESTEWARD_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+    /// Looks whether headers Secrets exist and have their key; needs the right to get Secrets.
+    #[arg(long, env = "TRACESTEWARD_SECRETS_VERIFY", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    secrets_verify: bool,
+}
+
+/// How long the API server may be silent before an idle connection counts as dead.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+enum OperatorError {
+    #[error("no cluster: {0}; give --kubeconfig, set KUBECONFIG, or run in a pod")]
+    NoCluster(String),
+    #[error("--log-level is neither a level nor a filter: {0}")]
+    LogLevel(#[from] tracing_subscriber::filter::ParseError),
+    #[error("leader election needs --namespace or POD_NAMESPACE (or --leader-elect=false)")]
+    NoNamespace,
+    #[error("cannot start: {0}")]
+    Runtime(std::io::Error),
+    #[error(transparent)]
+    Serve(#[from] web::ServeError),
+}
+
+impl OperatorError {
+    const fn exit(&self) -> Exit {
+        match self {
+            Self::LogLevel(_) | Self::NoNamespace | Self::Serve(_) => Exit::Usage,
+            Self::NoCluster(_) => Exit::Unreachable,
+            Self::Runtime(_) => Exit::Unreadable,
+        }
+    }
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(OperatorError::Runtime);
+    match runtime.and_then(|runtime| runtime.block_on(operate(args))) {
+        Ok(()) => Exit::Success,
+        Err(error) => fail(&error.to_string(), error.exit()),
+    }
+}
+
+async fn operate(args: &Args) -> Result<(), OperatorError> {
+    telemetry::start(args.log_format, &args.log_level)?;
+    let own_namespace = args.namespace.clone().or_else(|| variable("POD_NAMESPACE"));
+    let client = client(args.kubeconfig.as_ref()).await?;
+    let listener = web::bind(args.http_address).await?;
+    let instance = variable("POD_NAME").or_else(|| variable("HOSTNAME"));
+    let leading = if args.leader_elect {
+        let namespace = own_namespace.as_deref().ok_or(OperatorError::NoNamespace)?;
+        leader::elect(client.clone(), namespace, instance.as_deref())
+    } else {
+        // Nobody else may write: this process leads for good.
+        watch::channel(true).1
+    };
+    let options = Options {
+        own_namespace,
+        watch_namespaces: args.watch_namespace.iter().filter(|name| !name.is_empty()).cloned().collect(),
+        verify_secrets: args.secrets_verify,
+        instance,
+    };
+    let controller = Controller::new(client.clone(), &options, leading.clone());
+    let stop = stop_signal();
+    let stop_web = wait_for(stop.clone());
+    let probes = tokio::spawn(web::serve(listener, controller.context(), client, stop_web));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), http = %args.http_address, "started");
+    controller.run(stop).await;
+    tracing::info!("stopped");
+    drop(leading);
+    probes.abort();
+    Ok(())
+}
+
+async fn client(kubeconfig: Option<&PathBuf>) -> Result<Client, OperatorError> {
+    let no_cluster = |error: &dyn std::fmt::Display| OperatorError::NoCluster(error.to_string());
+    let mut config = match kubeconfig {
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(path).map_err(|error| no_cluster(&error))?;
+            let options = KubeConfigOptions::default();
+            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| no_cluster(&error))?
+        }
+        None => Config::infer().await.map_err(|error| no_cluster(&error))?,
+    };
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    Client::try_from(config).map_err(|error| no_cluster(&error))
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Accepts `:8080` as the other Kubernetes operators do.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    full.parse().map_err(|_| "not an address such as 0.0.0.0:8080 or :8080".to_owned())
+}
+
+/// Turns true at SIGTERM or SIGINT.
+fn stop_signal() -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        let interrupted = tokio::signal::ctrl_c();
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut terminated) => {
+                tokio::select! { _ = interrupted => {}, _ = terminated.recv() => {} }
+            }
+            // Without a handler for SIGTERM the default holds: the process ends at once, which is safe too.
+            Err(_) => drop(interrupted.await),
+        }
+        sender.send_replace(true);
+        // The receivers must still hear it: the sender lives as long as the process.
+        std::future::pending::<()>().await;
+    });
+    receiver
+}
+
+async fn wait_for(mut stop: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop too.
+    drop(stop.wait_for(|stop| *stop).await);
+}

@@ -1,0 +1,60 @@
+//! Leader election by Lease: every replica keeps its index warm, only the leader writes.
+
+use std::time::Duration;
+
+use kube::Client;
+use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
+use tokio::sync::watch;
+
+/// The name of the Lease.
+const LEASE: &str = "tracesteward";
+/// How long a lease holds after its last renewal, in seconds.
+const DURATION: u64 = 15;
+/// How long before its end it is renewed, in seconds.
+const GRACE: u64 = 5;
+/// Pause after a failure.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Takes part in the election; true is said while this process leads. Ends when nobody listens.
+pub fn elect(client: Client, namespace: &str, identity: Option<&str>) -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    let (namespace, identity) = (namespace.to_owned(), identity.map(str::to_owned));
+    tokio::spawn(async move {
+        while !sender.is_closed() {
+            if let Err(error) = stand(&client, &namespace, identity.as_deref(), &sender).await {
+                tracing::warn!(%error, namespace, "leader election failed; trying again");
+            }
+            // Whatever happened, nothing is written until the lease is confirmed anew.
+            sender.send_replace(false);
+            tokio::time::sleep(RETRY).await;
+        }
+    });
+    receiver
+}
+
+async fn stand(
+    client: &Client,
+    namespace: &str,
+    identity: Option<&str>,
+    sender: &watch::Sender<bool>,
+) -> Result<(), LeaseManagerError> {
+    let mut builder = LeaseManagerBuilder::new(client.clone(), LEASE)
+        .with_namespace(namespace)
+        .with_duration(DURATION)
+        .with_grace(GRACE)
+        .with_field_manager("tracesteward-objects");
+    if let Some(identity) = identity {
+        builder = builder.with_identity(identity);
+    }
+    let manager: LeaseManager = builder.build().await?;
+    loop {
+        tokio::select! {
+            () = sender.closed() => return manager.release().await,
+            changed = manager.changed() => {
+                let leads = changed?;
+                tracing::info!(leads, "leadership");
+                sender.send_replace(leads);
+            }
+        }
+    }
+}

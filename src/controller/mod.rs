@@ -1,0 +1,214 @@
+//! The loop: changes into the index, keys out of it, one reconcile a key at a time.
+
+pub mod leader;
+mod queue;
+mod reconcile;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use kube::Client;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    apply::Events,
+    index::{Change, Dirty, Index, PolicyId, SecretId, Source, WorkloadId},
+    watch::{follow, sources},
+};
+
+use queue::Queue;
+
+/// Reconciles that run at the same time.
+const CONCURRENCY: usize = 8;
+/// Changes that may wait to be taken in; watches pause when it is full.
+const CHANGES: usize = 1_024;
+/// How long a policy's status waits for further changes, so that a wave of workloads is one write.
+const STATUS_DELAY: Duration = Duration::from_millis(300);
+/// The first retry of a key that failed; doubled up to [`MAX_BACKOFF`].
+const MIN_BACKOFF: Duration = Duration::from_millis(500);
+/// The longest pause before a retry.
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
+
+/// What is reconciled.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// A workload's fields.
+    Workload(WorkloadId),
+    /// A policy's status.
+    Policy(PolicyId),
+    /// A look at a headers Secret.
+    Secret(SecretId),
+}
+
+/// What the controller was told to do.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The operator's own namespace.
+    pub own_namespace: Option<String>,
+    /// The namespaces to watch; all where empty.
+    pub watch_namespaces: Vec<String>,
+    /// Whether headers Secrets may be looked at.
+    pub verify_secrets: bool,
+    /// The pod's name, for Events.
+    pub instance: Option<String>,
+}
+
+/// What reconciles share.
+pub struct Context {
+    pub(crate) client: Client,
+    pub(crate) events: Events,
+    pub(crate) verify_secrets: bool,
+    index: Mutex<Index>,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("verify_secrets", &self.verify_secrets).finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// The index. Held for as long as it takes to plan a key, never across an await.
+    pub(crate) fn index(&self) -> MutexGuard<'_, Index> {
+        // A panic while planning leaves the index as it was before: planning does not change it.
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The sources that were not heard of yet; empty once the caches are synced.
+    pub fn awaited(&self) -> Vec<Source> {
+        self.index().awaited().cloned().collect()
+    }
+}
+
+/// What a reconcile asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing until something changes.
+    Done,
+    /// Another look after this time.
+    Again(Duration),
+    /// Another try with back-off.
+    Failed,
+}
+
+/// The controller.
+#[derive(Debug)]
+pub struct Controller {
+    context: Arc<Context>,
+    sources: Vec<Source>,
+    leading: watch::Receiver<bool>,
+}
+
+impl Controller {
+    /// A controller that writes only while `leading` is true; it keeps its index warm at all times.
+    pub fn new(client: Client, options: &Options, leading: watch::Receiver<bool>) -> Self {
+        let sources = sources(&options.watch_namespaces);
+        let context = Context {
+            events: Events::new(client.clone(), options.instance.clone()),
+            client,
+            verify_secrets: options.verify_secrets,
+            index: Mutex::new(Index::new(options.own_namespace.clone(), sources.iter().cloned())),
+        };
+        Self { context: Arc::new(context), sources, leading }
+    }
+
+    /// What reconciles share, for probes.
+    pub fn context(&self) -> Arc<Context> {
+        Arc::clone(&self.context)
+    }
+
+    /// Runs until `stop` turns true, then lets running reconciles finish.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let (sender, mut changes) = mpsc::channel(CHANGES);
+        let mut watches = JoinSet::new();
+        for source in &self.sources {
+            watches.spawn(follow(self.context.client.clone(), source.clone(), sender.clone()));
+        }
+        let mut queue = Queue::default();
+        let mut running: JoinSet<(Key, Outcome, Vec<Change>)> = JoinSet::new();
+        let mut keys: HashMap<tokio::task::Id, Key> = HashMap::new();
+        let mut leads = *self.leading.borrow_and_update();
+        let mut watch_leading = true;
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(finished) = running.join_next_with_id() => self.finish(finished, &mut queue, &mut keys, leads),
+                Some(change) = changes.recv() => self.take(change, &mut queue, leads),
+                changed = self.leading.changed(), if watch_leading => {
+                    // Without a sender nothing can change any more: what was said last holds.
+                    watch_leading = changed.is_ok();
+                    let now = *self.leading.borrow_and_update();
+                    if now && !leads {
+                        let everything = self.context.index().everything();
+                        enqueue(&mut queue, everything, &self.context);
+                    }
+                    leads = now;
+                }
+                key = queue.next(), if leads && running.len() < CONCURRENCY => {
+                    let task = reconcile::reconcile(Arc::clone(&self.context), key.clone());
+                    let named = key.clone();
+                    let handle = running.spawn(async move {
+                        let (outcome, changes) = task.await;
+                        (named, outcome, changes)
+                    });
+                    keys.insert(handle.id(), key);
+                }
+            }
+        }
+        watches.abort_all();
+        while running.join_next().await.is_some() {}
+    }
+
+    fn take(&self, change: Change, queue: &mut Queue, leads: bool) {
+        let dirty = self.context.index().update(change);
+        if leads {
+            enqueue(queue, dirty, &self.context);
+        }
+    }
+
+    fn finish(
+        &self,
+        finished: Result<(tokio::task::Id, (Key, Outcome, Vec<Change>)), tokio::task::JoinError>,
+        queue: &mut Queue,
+        keys: &mut HashMap<tokio::task::Id, Key>,
+        leads: bool,
+    ) {
+        match finished {
+            Ok((id, (key, outcome, changes))) => {
+                keys.remove(&id);
+                changes.into_iter().for_each(|change| self.take(change, queue, leads));
+                queue.finished(&key, outcome);
+            }
+            Err(error) => {
+                // A panic in one reconcile must not end the others; its key is tried again.
+                tracing::error!(%error, "a reconcile panicked");
+                if let Some(key) = keys.remove(&error.id()) {
+                    queue.finished(&key, Outcome::Failed);
+                }
+            }
+        }
+    }
+}
+
+fn enqueue(queue: &mut Queue, dirty: Dirty, context: &Context) {
+    dirty.workloads.into_iter().for_each(|id| queue.add(Key::Workload(id), Duration::ZERO));
+    dirty.secrets.into_iter().for_each(|id| queue.add(Key::Secret(id), Duration::ZERO));
+    for id in dirty.policies {
+        // A policy that nobody has said anything about yet hears at once; counts of a wave are gathered first.
+        let is_new = {
+            let index = context.index();
+            let namespace = index.snapshot().namespaces.get(&id.namespace);
+            namespace
+                .and_then(|namespace| namespace.policies.get(&id.name))
+                .is_some_and(|policy| policy.status.is_none())
+        };
+        queue.add(Key::Policy(id), if is_new { Duration::ZERO } else { STATUS_DELAY });
+    }
+}

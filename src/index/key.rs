@@ -1,0 +1,130 @@
+//! Identities of the objects that are watched.
+
+use std::fmt;
+
+use crate::{api::TargetKind, diagnostics::ObjectId};
+
+/// The kinds whose pod template the operator can write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WorkloadKind {
+    /// apps/v1 Deployment.
+    Deployment,
+    /// apps/v1 StatefulSet.
+    StatefulSet,
+    /// apps/v1 DaemonSet.
+    DaemonSet,
+    /// batch/v1 CronJob.
+    CronJob,
+}
+
+impl WorkloadKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::CronJob];
+
+    /// The kind's name.
+    pub const fn as_str(self) -> &'static str {
+        self.target().as_str()
+    }
+
+    /// The API version that is read and written.
+    pub const fn api_version(self) -> &'static str {
+        match self {
+            Self::Deployment | Self::StatefulSet | Self::DaemonSet => "apps/v1",
+            Self::CronJob => "batch/v1",
+        }
+    }
+
+    /// The kind as a policy's target names it.
+    pub const fn target(self) -> TargetKind {
+        match self {
+            Self::Deployment => TargetKind::Deployment,
+            Self::StatefulSet => TargetKind::StatefulSet,
+            Self::DaemonSet => TargetKind::DaemonSet,
+            Self::CronJob => TargetKind::CronJob,
+        }
+    }
+
+    /// The resource attribute that names a workload of this kind (OpenTelemetry semantic conventions, k8s).
+    pub const fn attribute(self) -> &'static str {
+        match self {
+            Self::Deployment => "k8s.deployment.name",
+            Self::StatefulSet => "k8s.statefulset.name",
+            Self::DaemonSet => "k8s.daemonset.name",
+            Self::CronJob => "k8s.cronjob.name",
+        }
+    }
+
+    /// The fields that lead from the object to its pod template.
+    pub const fn template_path(self) -> &'static [&'static str] {
+        match self {
+            Self::Deployment | Self::StatefulSet | Self::DaemonSet => &["spec", "template"],
+            Self::CronJob => &["spec", "jobTemplate", "spec", "template"],
+        }
+    }
+
+    /// The kind with this name and API version, if it is one of these.
+    pub fn parse(api_version: &str, kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == kind && known.api_version() == api_version)
+    }
+}
+
+impl fmt::Display for WorkloadKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A workload.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkloadId {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its kind.
+    pub kind: WorkloadKind,
+    /// Its name.
+    pub name: String,
+}
+
+impl WorkloadId {
+    /// The workload as diagnostics name it.
+    pub fn object(&self) -> ObjectId {
+        ObjectId { kind: self.kind.as_str().to_owned(), namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+}
+
+impl fmt::Display for WorkloadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// A TracingPolicy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyId {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl PolicyId {
+    /// The policy as diagnostics name it.
+    pub fn object(&self) -> ObjectId {
+        ObjectId { kind: "TracingPolicy".to_owned(), namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+}
+
+impl fmt::Display for PolicyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A Secret that a policy refers to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SecretId {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}

@@ -1,0 +1,19 @@
+//! Watch events in, a [`Snapshot`] out, and which keys an event touches. Pure.
+//!
+//! Only what planning needs is kept: of a workload the labels of its pod template and the variables that the operator
+//! may write, with their owners; never the whole object, and never a value of the user's.
+
+mod env;
+mod key;
+mod ownership;
+mod policy;
+pub mod raw;
+mod state;
+mod workload;
+
+pub use env::{ENV_NAMES, EnvValue, env_name};
+pub use key::{PolicyId, SecretId, WorkloadId, WorkloadKind};
+pub use policy::{Policy, PolicySpec};
+pub use state::{Change, Dirty, Fault, Index, Namespace, SecretState, Snapshot, Source};
+pub use workload::{Container, EnvVar, Owner, Workload};
+pub(crate) use workload::{FIELD_NODE_NAME, FIELD_POD_NAME, FIELD_VERSION_LABEL, VERSION_LABEL};

@@ -1,0 +1,75 @@
+//! Who owns which variable of which container, read from `metadata.managedFields`.
+//!
+//! A variable is the user's where any other manager holds its key, also where the operator holds it too: what the user
+//! declares must not depend on who came first. It is the operator's where only its own manager holds the key, even
+//! when the value was taken over and dropped again (facts/gitops.md, row h).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use serde_json::Value;
+
+use super::WorkloadKind;
+use crate::api::MANAGER_INJECTED;
+
+/// Names of variables by container, for the operator's manager and for all others.
+#[derive(Debug, Default)]
+pub(super) struct Ownership {
+    ours: BTreeMap<String, BTreeSet<String>>,
+    others: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Ownership {
+    /// Reads the managed fields of a workload of this kind.
+    pub(super) fn read(kind: WorkloadKind, entries: &[ManagedFieldsEntry]) -> Self {
+        let mut ownership = Self::default();
+        for entry in entries.iter().filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty()) {
+            let ours =
+                entry.manager.as_deref() == Some(MANAGER_INJECTED) && entry.operation.as_deref() == Some("Apply");
+            let names = if ours { &mut ownership.ours } else { &mut ownership.others };
+            if let Some(fields) = &entry.fields_v1 {
+                collect(kind, &fields.0, names);
+            }
+        }
+        ownership
+    }
+
+    /// Whether the operator's manager holds the variable's key, alone or not.
+    pub(super) fn is_held(&self, container: &str, name: &str) -> bool {
+        has(&self.ours, container, name)
+    }
+
+    /// Whether the variable belongs to the operator alone.
+    pub(super) fn is_ours(&self, container: &str, name: &str) -> bool {
+        self.is_held(container, name) && !has(&self.others, container, name)
+    }
+
+    /// Containers in which the operator holds any variable.
+    pub(super) fn holds_any(&self, container: &str) -> bool {
+        self.ours.get(container).is_some_and(|names| !names.is_empty())
+    }
+}
+
+fn has(names: &BTreeMap<String, BTreeSet<String>>, container: &str, name: &str) -> bool {
+    names.get(container).is_some_and(|held| held.contains(name))
+}
+
+fn collect(kind: WorkloadKind, fields: &Value, names: &mut BTreeMap<String, BTreeSet<String>>) {
+    let mut template = fields;
+    for step in kind.template_path().iter().chain(&["spec", "containers"]) {
+        let Some(next) = template.get(format!("f:{step}")) else { return };
+        template = next;
+    }
+    for (container, fields) in keyed(template) {
+        let Some(env) = fields.get("f:env") else { continue };
+        names.entry(container).or_default().extend(keyed(env).map(|(name, _)| name));
+    }
+}
+
+/// The elements of a list that is keyed by `name`: `k:{"name":"app"}`.
+fn keyed(list: &Value) -> impl Iterator<Item = (String, &Value)> {
+    list.as_object().into_iter().flatten().filter_map(|(key, fields)| {
+        let key: Value = serde_json::from_str(key.strip_prefix("k:")?).ok()?;
+        Some((key.get("name")?.as_str()?.to_owned(), fields))
+    })
+}

@@ -1,0 +1,175 @@
+//! The parts of workloads that are read from the API server or from a file; serde never allocates the rest.
+//!
+//! Everything is optional and lenient: an odd object must not stop a watch.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{DaemonSet, Deployment, StatefulSet},
+        batch::v1::CronJob,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::Resource;
+use serde::Deserialize;
+
+use super::WorkloadKind;
+
+/// A workload of any kind, as far as it is read.
+pub trait RawWorkload {
+    /// The kind.
+    const KIND: WorkloadKind;
+    /// Metadata and pod template.
+    fn into_parts(self) -> (ObjectMeta, PodTemplate);
+}
+
+macro_rules! raw {
+    ($name:ident, $kind:ident, $spec:ty, |$value:ident| $template:expr) => {
+        #[doc = concat!("A ", stringify!($kind), ", as far as it is read.")]
+        #[derive(Clone, Debug, Deserialize, Resource)]
+        #[resource(inherit = $kind)]
+        pub struct $name {
+            /// The object's metadata.
+            #[serde(default)]
+            pub metadata: ObjectMeta,
+            /// The object's specification.
+            #[serde(default)]
+            pub spec: $spec,
+        }
+
+        impl RawWorkload for $name {
+            const KIND: WorkloadKind = WorkloadKind::$kind;
+
+            fn into_parts(self) -> (ObjectMeta, PodTemplate) {
+                let $value = self.spec;
+                (self.metadata, $template)
+            }
+        }
+    };
+}
+
+raw!(RawDeployment, Deployment, WorkloadSpec, |spec| spec.template);
+raw!(RawStatefulSet, StatefulSet, WorkloadSpec, |spec| spec.template);
+raw!(RawDaemonSet, DaemonSet, WorkloadSpec, |spec| spec.template);
+raw!(RawCronJob, CronJob, CronJobSpec, |spec| spec.job_template.spec.template);
+
+/// `spec` of Deployment, StatefulSet and DaemonSet.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct WorkloadSpec {
+    /// The pod template.
+    #[serde(default)]
+    pub template: PodTemplate,
+}
+
+/// `spec` of CronJob.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CronJobSpec {
+    /// The job template.
+    #[serde(default)]
+    pub job_template: JobTemplate,
+}
+
+/// `spec.jobTemplate` of CronJob.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct JobTemplate {
+    /// Its specification.
+    #[serde(default)]
+    pub spec: WorkloadSpec,
+}
+
+/// A pod template.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct PodTemplate {
+    /// Labels and annotations.
+    #[serde(default)]
+    pub metadata: Option<TemplateMeta>,
+    /// Containers.
+    #[serde(default)]
+    pub spec: Option<PodSpec>,
+}
+
+/// Metadata of a pod template.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct TemplateMeta {
+    /// The labels.
+    #[serde(default)]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// The annotations.
+    #[serde(default)]
+    pub annotations: Option<BTreeMap<String, String>>,
+}
+
+/// A pod's specification.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct PodSpec {
+    /// The regular containers.
+    #[serde(default)]
+    pub containers: Option<Vec<RawContainer>>,
+}
+
+/// A container.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RawContainer {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Its variables.
+    #[serde(default)]
+    pub env: Option<Vec<RawEnvVar>>,
+    /// Whole sources of variables; only their presence counts.
+    #[serde(default)]
+    pub env_from: Option<Vec<serde::de::IgnoredAny>>,
+}
+
+/// A variable of a container.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RawEnvVar {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Its plain value; dropped at once unless it is the operator's own.
+    #[serde(default)]
+    pub value: Option<String>,
+    /// Where its value comes from.
+    #[serde(default)]
+    pub value_from: Option<RawEnvSource>,
+}
+
+/// Where a variable's value comes from.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RawEnvSource {
+    /// A field of the pod.
+    #[serde(default)]
+    pub field_ref: Option<RawFieldRef>,
+    /// A key of a Secret.
+    #[serde(default)]
+    pub secret_key_ref: Option<RawSecretKeyRef>,
+}
+
+/// A field of the pod.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RawFieldRef {
+    /// Its path.
+    #[serde(default)]
+    pub field_path: String,
+}
+
+/// A key of a Secret.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct RawSecretKeyRef {
+    /// The Secret.
+    #[serde(default)]
+    pub name: String,
+    /// The key.
+    #[serde(default)]
+    pub key: String,
+    /// Whether a pod may start without it.
+    #[serde(default)]
+    pub optional: Option<bool>,
+}

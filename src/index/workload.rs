@@ -1,0 +1,177 @@
+//! A workload, reduced to what planning needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::{
+    EnvValue, WorkloadId, WorkloadKind, env_name,
+    ownership::Ownership,
+    raw::{PodTemplate, RawContainer, RawEnvVar, RawWorkload},
+};
+use crate::api::HEADERS_KEY;
+
+/// Annotations of the pod template with this prefix are resource attributes
+/// (OpenTelemetry semantic conventions, non-normative, "Kubernetes attributes").
+const ATTRIBUTE_PREFIX: &str = "resource.opentelemetry.io/";
+
+/// The label whose value is the version of what runs (Kubernetes, recommended labels).
+pub(crate) const VERSION_LABEL: &str = "app.kubernetes.io/version";
+
+/// A workload, reduced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Which one.
+    pub id: WorkloadId,
+    /// Guards every write: a workload of the same name that was made anew is another one.
+    pub uid: Option<String>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// The labels of the pod template.
+    pub labels: BTreeMap<String, String>,
+    /// Resource attributes from annotations of the pod template, without the prefix.
+    pub attributes: BTreeMap<String, String>,
+    /// The regular containers, in order.
+    pub containers: Vec<Container>,
+}
+
+/// A container, reduced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// The variables that matter to the operator, in order.
+    pub env: Vec<EnvVar>,
+    /// Whether it takes whole sources of variables (`envFrom`), which cannot be seen.
+    pub env_from: bool,
+    /// Names of variables that are listed more than once, of any kind.
+    pub duplicates: Vec<String>,
+    /// The variables that the operator's field manager holds, also those that somebody else holds too.
+    pub held: BTreeSet<&'static str>,
+    /// Whether the operator's field manager holds variables that this version does not know.
+    pub holds_unknown: bool,
+}
+
+/// A variable that matters to the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvVar {
+    /// Its name.
+    pub name: &'static str,
+    /// Whose it is, and for the operator's own what it is set to. Values of users are never kept.
+    pub owner: Owner,
+}
+
+/// Whose a variable is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The user's: left alone.
+    User,
+    /// The operator's, with its value.
+    Operator(EnvValue),
+}
+
+impl Workload {
+    /// Reduces what was read.
+    pub fn reduce<R: RawWorkload>(raw: R) -> Self {
+        let (meta, template) = raw.into_parts();
+        Self::from_parts(R::KIND, &meta, template)
+    }
+
+    /// Reduces metadata and pod template of a workload of this kind.
+    pub fn from_parts(kind: WorkloadKind, meta: &ObjectMeta, template: PodTemplate) -> Self {
+        let ownership = Ownership::read(kind, meta.managed_fields.as_deref().unwrap_or_default());
+        let template_meta = template.metadata.unwrap_or_default();
+        let attributes = template_meta.annotations.unwrap_or_default().into_iter().filter_map(|(key, value)| {
+            let attribute = key.strip_prefix(ATTRIBUTE_PREFIX)?;
+            (!attribute.is_empty()).then(|| (attribute.to_owned(), value))
+        });
+        let containers = template.spec.and_then(|spec| spec.containers).unwrap_or_default();
+        Self {
+            id: WorkloadId {
+                namespace: meta.namespace.clone().unwrap_or_default(),
+                kind,
+                name: meta.name.clone().unwrap_or_default(),
+            },
+            uid: meta.uid.clone(),
+            deleting: meta.deletion_timestamp.is_some(),
+            labels: template_meta.labels.unwrap_or_default(),
+            attributes: attributes.collect(),
+            containers: containers.into_iter().map(|container| Container::reduce(container, &ownership)).collect(),
+        }
+    }
+
+    /// Whether the operator's field manager holds anything in this workload.
+    pub fn is_held(&self) -> bool {
+        self.containers.iter().any(|container| !container.held.is_empty() || container.holds_unknown)
+    }
+}
+
+impl Container {
+    fn reduce(raw: RawContainer, ownership: &Ownership) -> Self {
+        let variables = raw.env.unwrap_or_default();
+        let mut seen = BTreeSet::new();
+        let mut duplicates = BTreeSet::new();
+        for variable in &variables {
+            if !seen.insert(variable.name.as_str()) {
+                duplicates.insert(variable.name.clone());
+            }
+        }
+        let held: BTreeSet<_> = variables
+            .iter()
+            .filter(|variable| ownership.is_held(&raw.name, &variable.name))
+            .filter_map(|variable| env_name(&variable.name))
+            .collect();
+        let holds_unknown = ownership.holds_any(&raw.name) && {
+            let known = |variable: &RawEnvVar| env_name(&variable.name).is_some();
+            variables.iter().any(|variable| ownership.is_held(&raw.name, &variable.name) && !known(variable))
+        };
+        let env = variables.into_iter().filter_map(|variable| EnvVar::reduce(variable, &raw.name, ownership)).collect();
+        let env_from = raw.env_from.is_some_and(|sources| !sources.is_empty());
+        Self { name: raw.name, env, env_from, duplicates: duplicates.into_iter().collect(), held, holds_unknown }
+    }
+
+    /// The variable with this name, if the container lists it.
+    pub fn variable(&self, name: &str) -> Option<&EnvVar> {
+        self.env.iter().find(|variable| variable.name == name)
+    }
+
+    /// Whether the user sets this variable in this container.
+    pub fn is_users(&self, name: &str) -> bool {
+        // Of a name that is listed twice, one entry is the user's for certain: the operator never adds a second one.
+        self.variable(name).is_some_and(|variable| variable.owner == Owner::User)
+            || self.duplicates.iter().any(|duplicate| duplicate == name)
+    }
+}
+
+impl EnvVar {
+    fn reduce(raw: RawEnvVar, container: &str, ownership: &Ownership) -> Option<Self> {
+        let name = env_name(&raw.name)?;
+        let owner = if ownership.is_ours(container, name) { Owner::Operator(own_value(raw)) } else { Owner::User };
+        Some(Self { name, owner })
+    }
+}
+
+fn own_value(raw: RawEnvVar) -> EnvValue {
+    match raw.value_from {
+        None => EnvValue::Literal(raw.value.unwrap_or_default()),
+        Some(source) => match (source.field_ref, source.secret_key_ref) {
+            (Some(field), None) => match field.field_path.as_str() {
+                path if path == FIELD_POD_NAME => EnvValue::FieldRef(FIELD_POD_NAME),
+                path if path == FIELD_NODE_NAME => EnvValue::FieldRef(FIELD_NODE_NAME),
+                path if path == FIELD_VERSION_LABEL => EnvValue::FieldRef(FIELD_VERSION_LABEL),
+                _ => EnvValue::Foreign,
+            },
+            (None, Some(secret)) if secret.key == HEADERS_KEY && secret.optional == Some(true) => {
+                EnvValue::HeadersSecret(secret.name)
+            }
+            _ => EnvValue::Foreign,
+        },
+    }
+}
+
+/// Field path of the pod's name.
+pub(crate) const FIELD_POD_NAME: &str = "metadata.name";
+/// Field path of the node's name.
+pub(crate) const FIELD_NODE_NAME: &str = "spec.nodeName";
+/// Field path of the pod's label [`VERSION_LABEL`].
+pub(crate) const FIELD_VERSION_LABEL: &str = "metadata.labels['app.kubernetes.io/version']";

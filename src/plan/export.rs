@@ -1,0 +1,126 @@
+//! Where spans go: an endpoint, or something that has to be found first.
+
+use crate::{
+    api::{Compression, DurationText, Export, Language, Protocol, Settings, patterns},
+    diagnostics::Code,
+};
+
+/// An export whose endpoint is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResolvedExport {
+    /// The URL.
+    pub endpoint: String,
+    /// The transport.
+    pub protocol: Protocol,
+    /// The headers Secret.
+    pub headers_secret: Option<String>,
+    /// How long one export may take.
+    pub timeout: Option<DurationText>,
+    /// Compression.
+    pub compression: Option<Compression>,
+}
+
+/// Why there is no endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unresolved {
+    /// The collector is not there.
+    CollectorNotFound,
+    /// Nothing above the policy has an export.
+    NothingToInherit,
+    /// There is no export at all; validation has said so.
+    NoExport,
+}
+
+impl Unresolved {
+    /// One CamelCase word for conditions.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::CollectorNotFound => "CollectorNotFound",
+            Self::NothingToInherit => "NothingToInherit",
+            Self::NoExport => "NoExport",
+        }
+    }
+
+    /// The code of the finding.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::CollectorNotFound => Code::TRC0205,
+            Self::NothingToInherit => Code::TRC0206,
+            Self::NoExport => Code::TRC0101,
+        }
+    }
+}
+
+/// The export of these settings.
+pub(super) fn resolve(settings: &Settings) -> Result<ResolvedExport, Unresolved> {
+    let export = settings.export.as_ref().ok_or(Unresolved::NoExport)?;
+    if export.collector_ref.is_some() {
+        return Err(Unresolved::CollectorNotFound);
+    }
+    if export.inherit == Some(true) {
+        return Err(Unresolved::NothingToInherit);
+    }
+    let endpoint = export.endpoint.clone().filter(|endpoint| !endpoint.is_empty()).ok_or(Unresolved::NoExport)?;
+    Ok(ResolvedExport {
+        protocol: protocol(settings, export, &endpoint),
+        endpoint,
+        headers_secret: export.headers_secret_ref.as_ref().map(|secret| secret.name.clone()),
+        timeout: export.timeout.clone(),
+        compression: export.compression,
+    })
+}
+
+/// Python instrumentation can only speak HTTP; else what the user says; else by the port.
+fn protocol(settings: &Settings, export: &Export, endpoint: &str) -> Protocol {
+    if settings.instrumentation.is_some() && settings.language == Some(Language::Python) {
+        return Protocol::HttpProtobuf;
+    }
+    export.protocol.unwrap_or(match port(endpoint) {
+        Some(4318) => Protocol::HttpProtobuf,
+        _ => Protocol::Grpc,
+    })
+}
+
+/// The port that a URL names.
+pub(super) fn port(endpoint: &str) -> Option<u16> {
+    let (_, rest) = endpoint.split_once("://")?;
+    let authority = rest.split(['/', '?']).next()?;
+    let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let after_host = host_and_port.rsplit_once(']').map_or(host_and_port, |(_, after)| after);
+    after_host.rsplit_once(':')?.1.parse().ok()
+}
+
+/// Whether this is an http(s) URL with a host and a port that exists.
+pub(super) fn is_endpoint(endpoint: &str) -> bool {
+    if endpoint.len() > 2048 || !patterns::matches(patterns::ENDPOINT, endpoint) {
+        return false;
+    }
+    let authority = endpoint.split_once("://").map(|(_, rest)| rest.split(['/', '?']).next().unwrap_or_default());
+    let has_port = authority.is_some_and(|authority| {
+        let after_user = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        after_user.rsplit_once(']').map_or(after_user, |(_, after)| after).contains(':')
+    });
+    !has_port || port(endpoint).is_some()
+}
+
+/// Whether the URL carries user information.
+pub(super) fn has_user_information(endpoint: &str) -> bool {
+    let authority = endpoint.split_once("://").map(|(_, rest)| rest.split(['/', '?']).next().unwrap_or_default());
+    authority.is_some_and(|authority| authority.contains('@'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_read_from_every_form_of_url() {
+        assert_eq!(port("http://a:4317"), Some(4317));
+        assert_eq!(port("http://u:p@a:4318/x:9"), Some(4318));
+        assert_eq!(port("http://[::1]:4317"), Some(4317));
+        assert_eq!(port("http://[::1]"), None);
+        assert_eq!(port("https://a/b:1"), None);
+        assert!(is_endpoint("http://a:65535") && !is_endpoint("http://a:65536") && !is_endpoint("a:1"));
+        assert!(has_user_information("http://u:p@a") && !has_user_information("http://a/@"));
+    }
+}

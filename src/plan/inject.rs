@@ -1,0 +1,86 @@
+//! What the user has already set wins, in groups that belong together (DESIGN section 2).
+
+use super::env::Variable;
+use crate::index::{Container, Owner};
+
+/// What one container should carry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerPlan {
+    /// The container.
+    pub name: String,
+    /// The variables to be set, in order.
+    pub variables: Vec<Variable>,
+    /// Variables of the policy that are left out, because the user has set them or one that they belong with.
+    pub withheld: Vec<&'static str>,
+    /// The user's variables that caused it.
+    pub because: Vec<&'static str>,
+}
+
+struct Group {
+    /// Any of these set by the user …
+    triggers: &'static [&'static str],
+    /// … withholds all of these.
+    members: &'static [&'static str],
+}
+
+const GROUPS: [Group; 3] = [
+    // Headers beside an endpoint of the user's would send the policy's credential there.
+    Group {
+        triggers: &["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"],
+        members: &[
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "OTEL_EXPORTER_OTLP_TIMEOUT",
+            "OTEL_EXPORTER_OTLP_COMPRESSION",
+        ],
+    },
+    // An argument changes the meaning of a sampler.
+    Group {
+        triggers: &["OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"],
+        members: &["OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"],
+    },
+    Group { triggers: RESOURCE, members: RESOURCE },
+];
+
+const RESOURCE: &[&str] =
+    &["OTEL_RESOURCE_ATTRIBUTES", "TRACESTEWARD_POD_NAME", "TRACESTEWARD_NODE_NAME", "TRACESTEWARD_SERVICE_VERSION"];
+
+/// Splits the variables of a policy into those to be set and those that the user's own win over.
+pub(super) fn yield_to_user(container: &Container, variables: Vec<Variable>) -> ContainerPlan {
+    let mut plan = ContainerPlan { name: container.name.clone(), ..ContainerPlan::default() };
+    for variable in variables {
+        let causes = causes(container, variable.name);
+        if causes.is_empty() {
+            plan.variables.push(variable);
+        } else {
+            plan.withheld.push(variable.name);
+            plan.because.extend(causes);
+        }
+    }
+    plan.because.sort_unstable();
+    plan.because.dedup();
+    plan
+}
+
+/// The user's variables that keep this one out.
+fn causes(container: &Container, name: &'static str) -> Vec<&'static str> {
+    let group = GROUPS.iter().find(|group| group.members.contains(&name));
+    let own = [name];
+    let triggers = group.map_or(own.as_slice(), |group| group.triggers);
+    let mut causes: Vec<_> = triggers.iter().copied().filter(|trigger| container.is_users(trigger)).collect();
+    if container.is_users(name) && !causes.contains(&name) {
+        causes.push(name);
+    }
+    causes
+}
+
+/// Whether the operator's fields in the container are exactly these, with these values.
+pub(super) fn is_current(container: &Container, variables: &[Variable]) -> bool {
+    !container.holds_unknown
+        && container.held.len() == variables.len()
+        && variables.iter().all(|wanted| {
+            let live = container.variable(wanted.name).map(|variable| &variable.owner);
+            matches!(live, Some(Owner::Operator(value)) if *value == wanted.value)
+        })
+}

@@ -1,0 +1,95 @@
+//! The minimal object that server-side apply sends, and the same merged into a whole manifest.
+
+use serde_json::{Map, Value, json};
+
+use super::{env::Variable, inject::ContainerPlan};
+use crate::{
+    api::HEADERS_KEY,
+    index::{EnvValue, Workload, WorkloadKind},
+};
+
+/// The operator's whole intent for a workload, as an apply configuration: exactly the fields that it owns afterwards.
+/// No variables at all is the empty intent, which withdraws everything.
+///
+/// The uid keeps an apply from creating a workload that was deleted meanwhile.
+pub fn apply_patch(workload: &Workload, containers: &[ContainerPlan]) -> Value {
+    let mut metadata = Map::from_iter([("name".to_owned(), json!(workload.id.name))]);
+    metadata.insert("namespace".to_owned(), json!(workload.id.namespace));
+    if let Some(uid) = &workload.uid {
+        metadata.insert("uid".to_owned(), json!(uid));
+    }
+    let mut patch = json!({
+        "apiVersion": workload.id.kind.api_version(),
+        "kind": workload.id.kind.as_str(),
+        "metadata": metadata,
+    });
+    let containers: Vec<_> = containers
+        .iter()
+        .filter(|container| !container.variables.is_empty())
+        .map(|container| json!({"name": container.name, "env": container.variables.iter().map(entry).collect::<Vec<_>>()}))
+        .collect();
+    if !containers.is_empty()
+        && let Some(spec) = pod_spec(&mut patch, workload.id.kind)
+    {
+        spec.insert("containers".to_owned(), Value::Array(containers));
+    }
+    patch
+}
+
+/// Merges the variables into a whole manifest as server-side apply does: entries of the operator that are no longer
+/// wanted go, those that are there get their new value, new ones come last.
+pub fn merge_into(manifest: &mut Value, workload: &Workload, containers: &[ContainerPlan]) {
+    let Some(list) =
+        pod_spec(manifest, workload.id.kind).and_then(|spec| spec.get_mut("containers")).and_then(Value::as_array_mut)
+    else {
+        return;
+    };
+    for (live, known) in list.iter_mut().zip(&workload.containers) {
+        let wanted = containers.iter().find(|plan| plan.name == known.name).map(|plan| plan.variables.as_slice());
+        let wanted = wanted.unwrap_or_default();
+        let Some(container) = live.as_object_mut() else { continue };
+        let mut env = match container.remove("env") {
+            Some(Value::Array(env)) => env,
+            _ => Vec::new(),
+        };
+        let is_wanted = |name: &str| wanted.iter().any(|variable| variable.name == name);
+        env.retain(|entry| {
+            let name = entry.get("name").and_then(Value::as_str).unwrap_or_default();
+            let ours = known.held.contains(name) && !known.is_users(name);
+            !ours || is_wanted(name)
+        });
+        for variable in wanted {
+            let position =
+                env.iter().position(|entry| entry.get("name").and_then(Value::as_str) == Some(variable.name));
+            match position.and_then(|position| env.get_mut(position)) {
+                Some(live) => *live = entry(variable),
+                None => env.push(entry(variable)),
+            }
+        }
+        if !env.is_empty() {
+            container.insert("env".to_owned(), Value::Array(env));
+        }
+    }
+}
+
+/// `spec` of the pod template, created where absent.
+fn pod_spec(object: &mut Value, kind: WorkloadKind) -> Option<&mut Map<String, Value>> {
+    let mut place = object.as_object_mut()?;
+    for step in kind.template_path().iter().chain(&["spec"]) {
+        place = place.entry(*step).or_insert_with(|| Value::Object(Map::new())).as_object_mut()?;
+    }
+    Some(place)
+}
+
+fn entry(variable: &Variable) -> Value {
+    match &variable.value {
+        EnvValue::Literal(value) => json!({"name": variable.name, "value": value}),
+        EnvValue::FieldRef(path) => json!({"name": variable.name, "valueFrom": {"fieldRef": {"fieldPath": path}}}),
+        EnvValue::HeadersSecret(secret) => json!({
+            "name": variable.name,
+            // Optional, so that a missing Secret never keeps a pod from starting.
+            "valueFrom": {"secretKeyRef": {"name": secret, "key": HEADERS_KEY, "optional": true}},
+        }),
+        EnvValue::Foreign => json!({"name": variable.name}),
+    }
+}

@@ -1,0 +1,82 @@
+//! From an object as it came, from the API server or from a file, to a [`Policy`] that the index can hold.
+
+use std::sync::{Arc, OnceLock};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+use serde_json::Value;
+
+use super::{schema, validate};
+use crate::{
+    api::{TracingPolicySpec, TracingPolicyStatus, crds},
+    diagnostics::{Code, Diagnostic, FieldPath, Severity},
+    index::{Policy, PolicyId, PolicySpec},
+};
+
+/// The schema of TracingPolicy, as it is in the CRD.
+pub fn policy_schema() -> Option<&'static JSONSchemaProps> {
+    static SCHEMA: OnceLock<Option<JSONSchemaProps>> = OnceLock::new();
+    let load = || {
+        let (_, crd) = crds().ok()?.into_iter().find(|(_, crd)| crd.spec.names.kind == "TracingPolicy")?;
+        crd.spec.versions.into_iter().next()?.schema?.open_api_v3_schema
+    };
+    SCHEMA.get_or_init(load).as_ref()
+}
+
+/// Reads a TracingPolicy and checks it by itself. Never fails: what cannot be read is an unreadable policy that says
+/// why, and that stops no other. `namespace` holds for an object without one.
+pub fn read_policy(object: &Value, namespace: &str) -> Policy {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let namespace = text("/metadata/namespace").unwrap_or(namespace).to_owned();
+    let mut findings = policy_schema().map(|schema| schema::check(schema, object)).unwrap_or_default();
+    let spec = match object.get("spec").map(readable) {
+        Some(Ok(spec)) => {
+            findings.extend(validate(&spec, &namespace));
+            PolicySpec::Readable(Arc::new(spec))
+        }
+        Some(Err(error)) => {
+            if findings.iter().all(|finding| finding.severity() != Severity::Error) {
+                findings.push(Diagnostic::new(Code::TRC0112, FieldPath::fields("spec")).detail(error.to_string()));
+            }
+            PolicySpec::Unreadable { targets: targets(object) }
+        }
+        None => PolicySpec::Unreadable { targets: None },
+    };
+    findings.sort();
+    findings.dedup();
+    Policy {
+        id: PolicyId { namespace, name: text("/metadata/name").unwrap_or_default().to_owned() },
+        uid: text("/metadata/uid").map(str::to_owned),
+        generation: object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default(),
+        created: text("/metadata/creationTimestamp").map(str::to_owned),
+        spec,
+        findings,
+        // A status that somebody else has broken is replaced by the right one.
+        status: object
+            .get("status")
+            .and_then(|status| serde_json::from_value::<TracingPolicyStatus>(status.clone()).ok()),
+    }
+}
+
+fn readable(spec: &Value) -> Result<TracingPolicySpec, serde_json::Error> {
+    serde_json::from_value(without_nulls(spec))
+}
+
+/// The targets of a specification that cannot be read as a whole.
+fn targets(object: &Value) -> Option<Vec<crate::api::Target>> {
+    match object.pointer("/spec/targets") {
+        None | Some(Value::Null) => object.get("spec").filter(|spec| spec.is_object()).map(|_| Vec::new()),
+        Some(targets) => serde_json::from_value(without_nulls(targets)).ok(),
+    }
+}
+
+/// The API server drops nulls from fields that are not nullable, and none of ours is.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(key, value)| (key.clone(), without_nulls(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(without_nulls).collect()),
+        scalar => scalar.clone(),
+    }
+}

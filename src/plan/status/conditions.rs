@@ -1,0 +1,192 @@
+//! `Accepted`, `ResolvedRefs`, `Programmed`, the summary `Ready`; `Reconciling` and `Stalled` only while true.
+//!
+//! What passes by itself is Unknown; False is a fault (DESIGN section 6).
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::{View, condition, no_effect};
+use crate::{
+    api::{InjectionMode, WorkloadCounts, condition as types},
+    diagnostics::{Diagnostic, Severity},
+    index::SecretState,
+    plan::{
+        attach::is_excluded,
+        export::{self, Unresolved},
+    },
+};
+
+/// Messages are cut here, so that a status stays small.
+const MAX_MESSAGE: usize = 1024;
+
+struct State {
+    status: &'static str,
+    reason: &'static str,
+    message: String,
+}
+
+impl State {
+    fn new(status: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { status, reason, message: message.into().chars().take(MAX_MESSAGE).collect() }
+    }
+
+    fn is(&self, status: &str) -> bool {
+        self.status == status
+    }
+}
+
+/// The conditions of a policy.
+pub(super) fn conditions(view: &View<'_>, counts: &WorkloadCounts) -> Vec<Condition> {
+    let accepted = accepted(view);
+    let resolved = resolved(view, &accepted);
+    let programmed = programmed(view, &accepted, counts);
+    let ready = ready(view, &accepted, &resolved, &programmed);
+    let reconciling = ready.is("Unknown").then(|| State::new("True", ready.reason, ready.message.clone()));
+    let stalled = accepted.is("False").then(|| State::new("True", accepted.reason, accepted.message.clone()));
+    [
+        (types::ACCEPTED, Some(accepted)),
+        (types::RESOLVED_REFS, Some(resolved)),
+        (types::PROGRAMMED, Some(programmed)),
+        (types::READY, Some(ready)),
+        (types::RECONCILING, reconciling),
+        (types::STALLED, stalled),
+    ]
+    .into_iter()
+    .filter_map(|(kind, state)| {
+        let state = state?;
+        Some(condition(kind, state.status, state.reason, &state.message, view.policy.generation))
+    })
+    .collect()
+}
+
+/// Why the policy has no endpoint, where it is enabled and otherwise valid.
+pub(super) fn unresolved(view: &View<'_>) -> Option<Unresolved> {
+    let spec = view.policy.spec().filter(|spec| spec.enabled && view.policy.is_valid())?;
+    export::resolve(&spec.settings).err()
+}
+
+fn accepted(view: &View<'_>) -> State {
+    let policy = view.policy;
+    if is_excluded(&policy.id.namespace, view.snapshot.own_namespace.as_deref()) {
+        let message = "Policies in kube-* namespaces and in the operator's own namespace are not accepted.";
+        return State::new("False", "NamespaceExcluded", message);
+    }
+    if !policy.is_valid() {
+        return State::new("False", "Invalid", errors(&policy.findings));
+    }
+    let mut message = "The policy is valid.".to_owned();
+    let fields = policy.spec().map(no_effect).unwrap_or_default();
+    if !fields.is_empty() {
+        message = format!("{message} Without effect in this version: {}.", fields.join(", "));
+    }
+    let warnings: Vec<_> = policy.findings.iter().map(sentence).collect();
+    if !warnings.is_empty() {
+        message = format!("{message} {}", warnings.join("; "));
+    }
+    State::new("True", "Accepted", message)
+}
+
+fn errors(findings: &[Diagnostic]) -> String {
+    let errors = findings.iter().filter(|finding| finding.severity() == Severity::Error);
+    let errors: Vec<_> = errors.map(sentence).collect();
+    if errors.is_empty() { "The specification is missing.".to_owned() } else { errors.join("; ") }
+}
+
+fn sentence(finding: &Diagnostic) -> String {
+    format!("{}: {} ({})", finding.code, finding.message, finding.path)
+}
+
+fn resolved(view: &View<'_>, accepted: &State) -> State {
+    if accepted.is("False") {
+        return State::new("Unknown", accepted.reason, "References are looked at once the policy is valid.");
+    }
+    if let Some(unresolved) = unresolved(view) {
+        let what = match unresolved {
+            Unresolved::CollectorNotFound => "TracingCollectors are not managed by this version: no endpoint is known.",
+            Unresolved::NothingToInherit => "No ClusterTracingPolicy provides an export: none is read by this version.",
+            Unresolved::NoExport => "The policy has no export.",
+        };
+        return State::new("False", unresolved.reason(), what);
+    }
+    let Some((name, state)) = view.secret() else {
+        return State::new("True", "ResolvedRefs", "Everything that the policy refers to is there.");
+    };
+    match state {
+        Some(SecretState::Present) => {
+            State::new("True", "ResolvedRefs", "Everything that the policy refers to is there.")
+        }
+        Some(SecretState::NotFound) => State::new(
+            "False",
+            "SecretNotFound",
+            format!("Secret {name} does not exist; spans go out without headers until it does and the pods restart."),
+        ),
+        Some(SecretState::KeyMissing) => State::new(
+            "False",
+            "SecretKeyMissing",
+            format!("Secret {name} has no key {}; spans go out without headers.", crate::api::HEADERS_KEY),
+        ),
+        Some(SecretState::Unverified) => State::new(
+            "Unknown",
+            "SecretNotVerified",
+            format!("Secret {name} was not looked at: the operator has no right to, or was told not to."),
+        ),
+        None => State::new("Unknown", "SecretNotChecked", format!("Secret {name} has not been looked at yet.")),
+    }
+}
+
+fn programmed(view: &View<'_>, accepted: &State, counts: &WorkloadCounts) -> State {
+    if accepted.is("False") {
+        let message = "Nothing new is injected, and nothing is taken away, until the policy is valid.";
+        return State::new("False", accepted.reason, message);
+    }
+    if let Some(unresolved) = unresolved(view) {
+        let message = "Nothing new is injected, and nothing is taken away, until the export is found.";
+        return State::new("False", unresolved.reason(), message);
+    }
+    if let Some((workload, fault)) = view.faults().next() {
+        let others = view.faults().count() - 1;
+        let others = if others == 0 { String::new() } else { format!(" ({others} more)") };
+        let message = format!("{} {}: {}{others}", workload.id.kind, workload.id.name, fault.message);
+        return State::new("False", "PartiallyProgrammed", message);
+    }
+    if counts.pending > 0 {
+        return State::new("Unknown", "Reconciling", format!("{} workloads are still to be written.", counts.pending));
+    }
+    let spec = view.policy.spec();
+    let mode = spec.and_then(|spec| spec.settings.injection.as_ref()?.mode).unwrap_or_default();
+    match (spec.is_some_and(|spec| spec.enabled), mode) {
+        (false, _) => State::new("True", "Withdrawn", "The policy is disabled, and nothing of the operator's is left."),
+        (true, InjectionMode::None) => State::new(
+            "True",
+            "NotInjected",
+            "injection.mode is None: `tracesteward render` gives the patch to commit.",
+        ),
+        (true, InjectionMode::Pod) => State::new("False", "NotSupported", "injection.mode Pod has no effect yet."),
+        (true, InjectionMode::Workload) if counts.matched == 0 => {
+            State::new("True", "NoWorkloads", "No workload matches yet.")
+        }
+        (true, InjectionMode::Workload) if counts.matched == counts.superseded => {
+            State::new("True", "Superseded", "Another policy applies to every workload that this one selects.")
+        }
+        (true, InjectionMode::Workload) => {
+            State::new("True", "Programmed", "Every workload carries what the policy says.")
+        }
+    }
+}
+
+fn ready(view: &View<'_>, accepted: &State, resolved: &State, programmed: &State) -> State {
+    if let Some(fault) = [accepted, resolved, programmed].into_iter().find(|state| state.is("False")) {
+        return State::new("False", fault.reason, fault.message.clone());
+    }
+    if programmed.is("Unknown") {
+        return State::new("Unknown", programmed.reason, programmed.message.clone());
+    }
+    // Not allowed to look is for good, and no reason to wait; not looked yet passes.
+    if resolved.is("Unknown") && resolved.reason == "SecretNotChecked" {
+        return State::new("Unknown", resolved.reason, resolved.message.clone());
+    }
+    if view.policy.spec().is_some_and(|spec| !spec.enabled) {
+        return State::new("True", "Disabled", programmed.message.clone());
+    }
+    let reason = if programmed.reason == "Programmed" { "Ready" } else { programmed.reason };
+    State::new("True", reason, programmed.message.clone())
+}
