@@ -22,12 +22,20 @@ helm helm.sh/helm/v4/cmd/helm helm
 LIST
 }
 
-# A binary without a version in it calls itself v0.0.0-master and confuses clients.
+# The version that the module beside this script pins, in a `require` line or in a block.
+pinned() {
+  local version
+  version=$(awk -v module="$2" '{sub(/^require /, "")} $1 == module {print $2; exit}' "$here/$1/go.mod")
+  [ -n "$version" ] || { echo "build.sh: $1/go.mod pins no $2" >&2; return 1; }
+  echo "$version"
+}
+
+# A Kubernetes binary without a version in it panics at its start; any other confuses its clients.
 ldflags() {
   case $1 in
     kubernetes)
       local version major minor
-      version=$(awk '$1 == "require" && $2 == "k8s.io/kubernetes" {print $3; exit}' "$here/kubernetes/go.mod")
+      version=$(pinned kubernetes k8s.io/kubernetes) || return
       major=$(echo "${version#v}" | cut -d. -f1)
       minor=$(echo "${version#v}" | cut -d. -f2)
       for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
@@ -36,7 +44,7 @@ ldflags() {
       done ;;
     helm)
       local version
-      version=$(awk '$1 == "require" && $2 == "helm.sh/helm/v4" {print $3; exit}' "$here/helm/go.mod")
+      version=$(pinned helm helm.sh/helm/v4) || return
       printf -- '-X helm.sh/helm/v4/internal/version.version=%s ' "$version" ;;
   esac
 }
@@ -53,7 +61,8 @@ while read -r module package binary; do
   fi
   printf '[%d/%d] building %s (minutes on a cold cache)\n' "$index" "$total" "$binary"
   start=$SECONDS
-  (cd "$here/$module" && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w $(ldflags "$module")" -o "$out/$binary.new" "$package")
+  flags=$(ldflags "$module")
+  (cd "$here/$module" && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w $flags" -o "$out/$binary.new" "$package")
   mv "$out/$binary.new" "$out/$binary"
   echo "$want" > "$stamp"
   printf '[%d/%d] %s built in %d s\n' "$index" "$total" "$binary" $((SECONDS - start))
