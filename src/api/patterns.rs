@@ -3,6 +3,11 @@
 /// A Go duration such as `1m30s` or `.5s`; the sign `-` is left out because every duration here is positive.
 pub const DURATION: &str = r"^[+]?(([0-9]{1,10}[.]?[0-9]{0,10}|[.][0-9]{1,10})(ns|us|µs|μs|ms|s|m|h))+$";
 
+/// A [`DURATION`] of which every part is a whole number of milliseconds. A pattern and no arithmetic, because the API
+/// server's cost estimate does not allow for converting durations in CEL.
+pub const MILLISECONDS: &str =
+    r"^[+]?(([0-9]+[.]?|[0-9]*[.][0-9]{1,3}0*)(s|m|h)|[0-9]+([.]0*)?ms|[0-9]*000(us|µs|μs)|[0-9]*000000ns)+$";
+
 /// An http or https URL with a host: scheme, optional user information, host, optional port, optional path and query.
 pub const ENDPOINT: &str =
     r"^[hH][tT][tT][pP][sS]?://([^\s/?#@]*@)?([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][^\s#]*)?$";

@@ -40,7 +40,7 @@ impl DurationText {
 impl Milliseconds {
     /// Whether the duration is a whole number of milliseconds; `true` for text that is no duration at all.
     pub fn is_whole(&self) -> bool {
-        self.0.get().is_none_or(|duration| duration.subsec_nanos() % 1_000_000 == 0)
+        self.0.get().is_none() || patterns::matches(patterns::MILLISECONDS, &self.0.0)
     }
 }
 
@@ -119,10 +119,7 @@ impl JsonSchema for Milliseconds {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let whole = serde_json::json!({
-            "rule": format!(
-                "!self.matches('{}') || duration(self) == duration(string(duration(self).getMilliseconds()) + 'ms')",
-                patterns::DURATION
-            ),
+            "rule": format!("!self.matches('{}') || self.matches('{}')", patterns::DURATION, patterns::MILLISECONDS),
             "message": Code::TRC0110.rule_message(),
         });
         json_schema!({"type": "string", "maxLength": 64, "x-kubernetes-validations": [duration_rule(), whole]})
@@ -168,8 +165,13 @@ mod tests {
     fn milliseconds_round_up_and_fractions_are_seen() {
         assert_eq!(DurationText("1us".into()).as_millis(), Some(1));
         assert_eq!(DurationText("1.5s".into()).as_millis(), Some(1_500));
-        assert!(Milliseconds(DurationText("1.5s".into())).is_whole());
-        assert!(!Milliseconds(DurationText("1.5ms".into())).is_whole());
+        let is_whole = |text: &str| Milliseconds(DurationText(text.into())).is_whole();
+        for whole in ["1s", "1.5s", "1m0.250s", "1.500000s", "250ms", "2.0ms", "3000us", "5000000ns", "0.001h", ".5s"] {
+            assert!(is_whole(whole), "{whole}");
+        }
+        for finer in ["1.5ms", "0.0005s", "1500us", "1ns", "1s1us"] {
+            assert!(!is_whole(finer), "{finer}");
+        }
     }
 
     #[test]
