@@ -6,6 +6,7 @@
 mod crd;
 pub mod patterns;
 pub mod policy;
+pub mod sampling;
 pub mod settings;
 pub mod status;
 pub mod target;
@@ -14,9 +15,10 @@ pub mod values;
 pub use crd::{crds, to_yaml};
 
 pub use policy::{TracingPolicy, TracingPolicySpec};
+pub use sampling::{DropRule, Keep, Profile, RouteRule, Sampling, Tail};
 pub use settings::{
-    CollectorRef, Compression, DropRule, Export, GenAi, Injection, InjectionMode, Instrumentation, Keep, Language,
-    Limits, Logs, Profile, Propagator, Protocol, Rollout, RouteRule, Sampling, SecretRef, Service, Settings, Tail,
+    CollectorRef, Compression, Export, GenAi, Injection, InjectionMode, Instrumentation, Language, Limits, Logs,
+    Propagator, Protocol, Rollout, SecretRef, Service, Settings,
 };
 pub use status::{Attention, TracingPolicyStatus, WorkloadCounts, condition};
 pub use target::{LabelRequirement, LabelSelector, SelectorOperator, Target, TargetKind};

@@ -13,8 +13,31 @@ use k8s_openapi::{
 };
 use kube::Resource;
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::WorkloadKind;
+use super::{Workload, WorkloadKind};
+
+/// Reads a workload from JSON, as a file or the API server has it; `None` for objects of other kinds. `namespace` holds
+/// for an object without one.
+///
+/// # Errors
+/// Where a field that is read has the wrong type.
+pub fn read_workload(object: &Value, namespace: &str) -> Option<Result<Workload, serde_json::Error>> {
+    let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    let kind = WorkloadKind::parse(text("apiVersion"), text("kind"))?;
+    let workload = match kind {
+        WorkloadKind::Deployment => RawDeployment::deserialize(object).map(Workload::reduce),
+        WorkloadKind::StatefulSet => RawStatefulSet::deserialize(object).map(Workload::reduce),
+        WorkloadKind::DaemonSet => RawDaemonSet::deserialize(object).map(Workload::reduce),
+        WorkloadKind::CronJob => RawCronJob::deserialize(object).map(Workload::reduce),
+    };
+    Some(workload.map(|mut workload| {
+        if workload.id.namespace.is_empty() {
+            namespace.clone_into(&mut workload.id.namespace);
+        }
+        workload
+    }))
+}
 
 /// A workload of any kind, as far as it is read.
 pub trait RawWorkload {
