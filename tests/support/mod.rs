@@ -1,0 +1,32 @@
+//! A real control plane on loopback for the tests of level 2: etcd, kube-apiserver, kube-controller-manager, and the
+//! operator as a process beside them.
+//!
+//! Include it by `mod support;` in an integration test. Whatever is started here dies with the process that started
+//! it, however that ends (see [`process`]).
+//! Set `TRACESTEWARD_KEEP` to any value to keep the folder with the logs of every component.
+#![allow(dead_code, unused_imports, reason = "every test binary includes this module and uses its own part of it")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::must_use_candidate,
+    reason = "a failing helper is a failing test, and clippy's exception for tests does not reach shared modules"
+)]
+
+pub(crate) mod audit;
+pub(crate) mod certs;
+pub(crate) mod http;
+pub(crate) mod kubectl;
+pub(crate) mod operator;
+pub(crate) mod plane;
+pub(crate) mod process;
+pub(crate) mod tools;
+pub(crate) mod wait;
+
+pub(crate) use audit::{Mark, Write, Writes};
+pub(crate) use kubectl::Output;
+pub(crate) use operator::Operator;
+pub(crate) use plane::ControlPlane;
+pub(crate) use process::Process;
+pub(crate) use wait::{consistently, eventually};

@@ -1,0 +1,121 @@
+//! The operator as a process, outside of the cluster, under the rights of a kubeconfig.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::http::{self, Answer};
+use super::plane::ControlPlane;
+use super::process::{Process, free_port};
+use super::wait::eventually;
+
+/// The operator's own namespace.
+pub(crate) const NAMESPACE: &str = "tracesteward-system";
+
+/// A running operator. Dropping it kills it; where a test is failing, the end of its log is printed then.
+pub(crate) struct Operator {
+    process: Process,
+    http_port: u16,
+    webhook_port: u16,
+}
+
+impl Operator {
+    /// Starts the operator and waits until it is ready. A flag in `extra_args` replaces the one that would be set here.
+    pub(crate) async fn start(plane: &ControlPlane, kubeconfig: &Path, extra_args: &[&str]) -> Self {
+        let mut operator = Self::spawn(plane, kubeconfig, extra_args);
+        operator.wait_ready().await;
+        operator
+    }
+
+    /// Starts the operator without waiting.
+    pub(crate) fn spawn(plane: &ControlPlane, kubeconfig: &Path, extra_args: &[&str]) -> Self {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let (http_port, webhook_port) = (free_port(), free_port());
+        let defaults = [
+            format!("--kubeconfig={}", kubeconfig.display()),
+            format!("--namespace={NAMESPACE}"),
+            format!("--http-address=127.0.0.1:{http_port}"),
+            format!("--webhook-address=127.0.0.1:{webhook_port}"),
+            format!("--webhook-url=https://127.0.0.1:{webhook_port}"),
+            "--leader-elect=false".to_owned(),
+            "--log-format=json".to_owned(),
+        ];
+        let given = |flag: &str| extra_args.iter().any(|arg| arg.split('=').next() == flag.split('=').next());
+        let mut command = Command::new(binary());
+        command.arg("operator").args(defaults.iter().filter(|flag| !given(flag))).args(extra_args);
+        command.env_remove("KUBECONFIG").env_remove("OTEL_EXPORTER_OTLP_ENDPOINT");
+        let log = format!("operator-{}.log", STARTED.fetch_add(1, Ordering::Relaxed));
+        Self { process: Process::start("the operator", &command, &plane.folder().join(log)), http_port, webhook_port }
+    }
+
+    /// Waits until `/readyz` answers 200.
+    pub(crate) async fn wait_ready(&mut self) {
+        let Self { process, http_port, .. } = self;
+        eventually("the operator is ready", Duration::from_secs(60), || {
+            process.assert_alive();
+            let answer = http::get(*http_port, "/readyz").and_then(|answer| match answer.status {
+                200 => Ok(()),
+                status => Err(format!("/readyz: {status} {}", answer.body)),
+            });
+            async move { answer }
+        })
+        .await;
+    }
+
+    /// Asks its HTTP server (`/metrics`, `/healthz`, ...).
+    pub(crate) fn get(&self, path: &str) -> Result<Answer, String> {
+        http::get(self.http_port, path)
+    }
+
+    /// The port of `--http-address`.
+    pub(crate) fn http_port(&self) -> u16 {
+        self.http_port
+    }
+
+    /// The port of `--webhook-address`.
+    pub(crate) fn webhook_port(&self) -> u16 {
+        self.webhook_port
+    }
+
+    /// The process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Kills it at once (SIGKILL).
+    pub(crate) fn kill9(mut self) {
+        self.process.kill9();
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    ///
+    /// # Panics
+    /// Where it has not within 30 s.
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        self.process.stop(Duration::from_secs(30))
+    }
+
+    /// Everything that it has logged.
+    pub(crate) fn logs(&self) -> String {
+        self.process.logs()
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the operator's log ends with:\n{}", self.process.log_tail());
+        }
+    }
+}
+
+/// Cargo names the binary to integration tests; to an example it does not, but lies beside it: `target/debug/examples/..`.
+fn binary() -> PathBuf {
+    if let Some(path) = option_env!("CARGO_BIN_EXE_tracesteward") {
+        return path.into();
+    }
+    let own = std::env::current_exe().expect("an executable has a path");
+    let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("tracesteward")).find(|path| path.is_file());
+    beside.unwrap_or_else(|| panic!("no tracesteward beside {}: run `cargo build` first", own.display()))
+}
