@@ -2,4 +2,6 @@
 //!
 //! Data flows one way: watch -> index -> plan (pure) -> apply -> status. ARCHITECTURE.md says where what lives.
 
+pub mod cli;
 pub mod diagnostics;
+pub mod plan;
