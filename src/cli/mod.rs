@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod crds;
+pub mod input;
 mod operator;
 mod output;
 

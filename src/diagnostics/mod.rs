@@ -5,9 +5,12 @@
 //! all take them from there.
 
 mod codes;
+pub mod format;
 mod path;
+pub mod source;
 
 pub use codes::{Code, Severity};
+pub use format::{Located, Place};
 pub use path::{FieldPath, Segment};
 
 /// One finding about one field of one object.
