@@ -2,8 +2,11 @@
 
 mod crds;
 pub mod input;
+mod load;
 mod operator;
 mod output;
+mod render;
+mod validate;
 
 use clap::{Parser, Subcommand};
 
@@ -18,6 +21,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Operator(operator::Args),
+    Validate(validate::Args),
+    Render(render::Args),
     Crds(crds::Args),
 }
 
@@ -49,6 +54,8 @@ pub fn run() -> u8 {
     };
     let exit = match cli.command {
         Command::Operator(args) => operator::run(&args),
+        Command::Validate(args) => validate::run(&args),
+        Command::Render(args) => render::run(&args),
         Command::Crds(args) => crds::run(&args),
     };
     exit as u8

@@ -29,7 +29,7 @@ pub use inject::ContainerPlan;
 pub use patch::{apply_patch, merge_into};
 pub use read::{policy_schema, read_policy};
 pub use validate::validate;
-pub use workload::{Decision, WorkloadPlan, plan_workload, workload_findings};
+pub use workload::{Decision, HoldReason, WorkloadPlan, plan_workload, workload_findings};
 
 /// What should be, for a whole snapshot.
 #[derive(Clone, Debug, Default)]

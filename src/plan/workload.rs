@@ -73,6 +73,19 @@ impl WorkloadPlan {
         if self.decision == Decision::Inject { &self.containers } else { &[] }
     }
 
+    /// The containers as `render` shows them: also where the operator itself does not write them.
+    pub fn rendered(&self) -> &[ContainerPlan] {
+        match self.decision {
+            Decision::Inject | Decision::Manual | Decision::AtPods => &self.containers,
+            Decision::Excluded | Decision::Withdraw | Decision::Hold(_) => &[],
+        }
+    }
+
+    /// Whether [`Self::rendered`] differs from the workload.
+    pub fn changes(&self, workload: &Workload) -> bool {
+        !matches!(self.decision, Decision::Excluded | Decision::Hold(_)) && differs(workload, self.rendered())
+    }
+
     /// Whether anybody needs to know of this plan.
     pub fn is_relevant(&self, workload: &Workload) -> bool {
         self.winner.is_some() || self.needs_write || workload.is_held()
@@ -96,7 +109,8 @@ pub fn plan_workload(snapshot: &Snapshot, namespace: &Namespace, workload: &Work
     }
     let attached = attach::attached(namespace, workload);
     let mut plan = decide(workload, &attached);
-    plan.needs_write = !workload.deleting && differs(workload, &plan);
+    let may_write = !workload.deleting && !matches!(plan.decision, Decision::Hold(_));
+    plan.needs_write = may_write && differs(workload, plan.intent());
     plan
 }
 
@@ -127,16 +141,11 @@ fn decide(workload: &Workload, attached: &[Attached<'_>]) -> WorkloadPlan {
     WorkloadPlan { containers, service_name: Some(service_name), ..WorkloadPlan::nothing(decision, attached) }
 }
 
-fn differs(workload: &Workload, plan: &WorkloadPlan) -> bool {
-    match plan.decision {
-        Decision::Excluded | Decision::Hold(_) => false,
-        Decision::Withdraw | Decision::Inject | Decision::Manual | Decision::AtPods => {
-            workload.containers.iter().any(|container| {
-                let wanted = plan.intent().iter().find(|wanted| wanted.name == container.name);
-                !inject::is_current(container, wanted.map_or(&[], |wanted| wanted.variables.as_slice()))
-            })
-        }
-    }
+fn differs(workload: &Workload, wanted: &[ContainerPlan]) -> bool {
+    workload.containers.iter().any(|container| {
+        let wanted = wanted.iter().find(|wanted| wanted.name == container.name);
+        !inject::is_current(container, wanted.map_or(&[], |wanted| wanted.variables.as_slice()))
+    })
 }
 
 /// The target's `serviceName`; the policy's; the annotation; the workload's name.

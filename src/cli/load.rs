@@ -1,0 +1,182 @@
+//! From command-line arguments to a [`Snapshot`]: what `validate` and `render` begin with.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use serde_json::Value;
+
+use super::input;
+use crate::{
+    api::{GROUP, HEADERS_KEY, VERSION},
+    diagnostics::{
+        Code, Diagnostic, FieldPath, Located, ObjectId, Severity,
+        format::{Summary, sort},
+        source::{Document, repeated},
+    },
+    index::{SecretState, Snapshot, raw::read_workload},
+    plan::{Plan, plan, read_policy},
+};
+
+/// Kinds of the API group that this version reads.
+const KINDS: [&str; 1] = ["TracingPolicy"];
+/// Kinds of the API group that this version leaves alone.
+const LATER_KINDS: [&str; 2] = ["ClusterTracingPolicy", "TracingCollector"];
+
+/// Where input comes from.
+#[derive(Debug, clap::Args)]
+pub(super) struct Source {
+    /// Files, folders (*.yaml, *.yml, *.json) or - for standard input.
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub(super) files: Vec<PathBuf>,
+    /// The namespace of objects that name none.
+    #[arg(short, long, default_value = "default", value_name = "NAMESPACE")]
+    pub(super) namespace: String,
+}
+
+/// Everything that was read, planned and found.
+pub(super) struct Loaded {
+    /// The documents, in the order of the input.
+    pub(super) documents: Vec<Document>,
+    pub(super) snapshot: Snapshot,
+    pub(super) plan: Plan,
+    /// All findings, in the order in which they are shown.
+    pub(super) findings: Vec<Located>,
+    pub(super) summary: Summary,
+}
+
+impl Source {
+    /// Reads, plans, and collects what is wrong.
+    pub(super) fn load(&self) -> Loaded {
+        let reading = input::read(&self.files, &mut io::stdin().lock());
+        let mut findings = reading.diagnostics;
+        findings.extend(repeated(&reading.documents, &self.namespace));
+        let mut intake = Intake { source: self, snapshot: Snapshot::default(), findings, places: HashMap::new() };
+        for (position, document) in reading.documents.iter().enumerate() {
+            intake.take(position, document);
+        }
+        let Intake { snapshot, mut findings, places, .. } = intake;
+        let (plan, found) = plan(&snapshot);
+        for finding in found.into_iter().filter(|finding| is_known_offline(&snapshot, finding)) {
+            let document = finding.object.as_ref().and_then(|id| reading.documents.get(*places.get(id)?));
+            findings.push(document.map_or_else(|| Located::from(finding.clone()), |document| document.located(finding.clone())));
+        }
+        sort(&mut findings);
+        let summary = Summary::of(&findings, reading.documents.len());
+        Loaded { documents: reading.documents, snapshot, plan, findings, summary }
+    }
+}
+
+struct Intake<'a> {
+    source: &'a Source,
+    snapshot: Snapshot,
+    findings: Vec<Located>,
+    /// Which document an object came from.
+    places: HashMap<ObjectId, usize>,
+}
+
+impl Intake<'_> {
+    fn take(&mut self, position: usize, document: &Document) {
+        let (version, kind) = (document.text("apiVersion"), document.text("kind"));
+        if version.is_empty() || kind.is_empty() {
+            self.not_an_object(document);
+            return;
+        }
+        if let Some(mut id) = document.object() {
+            if id.namespace.is_empty() {
+                id.namespace.clone_from(&self.source.namespace);
+            }
+            self.places.insert(id, position);
+        }
+        match (document.group(), kind) {
+            (GROUP, _) => self.own_kind(document),
+            ("", "Secret") => self.secret(document),
+            _ => self.workload(document),
+        }
+    }
+
+    /// In a folder there may be other files, such as values of a chart; a file that was named is meant.
+    fn not_an_object(&mut self, document: &Document) {
+        let has_either = !document.text("apiVersion").is_empty() || !document.text("kind").is_empty();
+        let name = document.file().name();
+        let named = name == "<stdin>" || self.source.files.iter().any(|file| file.as_os_str() == name);
+        if has_either || named {
+            self.findings.push(document.located(Diagnostic::new(Code::TRC0007, FieldPath::root())));
+        }
+    }
+
+    fn own_kind(&mut self, document: &Document) {
+        let (version, kind) = (document.text("apiVersion"), document.text("kind"));
+        let known_version = version == format!("{GROUP}/{VERSION}");
+        if known_version && LATER_KINDS.contains(&kind) {
+            self.findings.push(document.located(Diagnostic::new(Code::TRC0009, FieldPath::fields("kind"))));
+            return;
+        }
+        if !known_version || !KINDS.contains(&kind) {
+            let path = FieldPath::fields(if known_version { "kind" } else { "apiVersion" });
+            let known = KINDS.iter().chain(&LATER_KINDS);
+            let nearest = known.max_by(|one, other| strsim::jaro(one, kind).total_cmp(&strsim::jaro(other, kind)));
+            let help = format!("Did you mean {GROUP}/{VERSION} {}?", nearest.unwrap_or(&"TracingPolicy"));
+            let detail = format!("{version} {kind}");
+            self.findings.push(document.located(Diagnostic::new(Code::TRC0008, path).detail(detail).help(help)));
+            return;
+        }
+        let mut policy = read_policy(document.value(), &self.source.namespace);
+        let generated = document.value().pointer("/metadata/generateName").is_some();
+        if policy.id.name.is_empty() && !generated {
+            policy.findings.push(Diagnostic::new(Code::TRC0114, FieldPath::fields("metadata.name")).detail("name"));
+        }
+        if policy.id.name.is_empty() {
+            // Without a name it cannot be told from others: it is checked, and takes no part.
+            self.findings.extend(policy.findings.into_iter().map(|finding| document.located(finding)));
+            return;
+        }
+        let namespace = self.snapshot.namespaces.entry(policy.id.namespace.clone()).or_default();
+        namespace.policies.insert(policy.id.name.clone(), policy);
+    }
+
+    fn secret(&mut self, document: &Document) {
+        let Some(id) = document.object() else { return };
+        let has_key = |field: &str| {
+            document.value().get(field).and_then(Value::as_object).is_some_and(|data| data.contains_key(HEADERS_KEY))
+        };
+        let state = if has_key("data") || has_key("stringData") { SecretState::Present } else { SecretState::KeyMissing };
+        let namespace = if id.namespace.is_empty() { self.source.namespace.clone() } else { id.namespace };
+        self.snapshot.namespaces.entry(namespace).or_default().secrets.insert(id.name, state);
+    }
+
+    fn workload(&mut self, document: &Document) {
+        match read_workload(document.value(), &self.source.namespace) {
+            None => {}
+            Some(Ok(workload)) => {
+                let namespace = self.snapshot.namespaces.entry(workload.id.namespace.clone()).or_default();
+                namespace.workloads.insert(workload.id.clone(), Arc::new(workload));
+            }
+            Some(Err(error)) => {
+                let finding = Diagnostic::new(Code::TRC0112, FieldPath::fields("spec")).detail(error.to_string());
+                self.findings.push(document.located(finding));
+            }
+        }
+    }
+}
+
+/// Files show a part of a cluster: that something is not among them means nothing, unless workloads of that namespace are.
+fn is_known_offline(snapshot: &Snapshot, finding: &Diagnostic) -> bool {
+    let namespace = finding.object.as_ref().and_then(|object| snapshot.namespaces.get(&object.namespace));
+    match finding.code {
+        Code::TRC0203 => namespace.is_some_and(|namespace| !namespace.workloads.is_empty()),
+        Code::TRC0205 | Code::TRC0206 => false,
+        _ => true,
+    }
+}
+
+impl Loaded {
+    /// Objects with errors, which take no part.
+    pub(super) fn faulty(&self) -> BTreeSet<&ObjectId> {
+        let errors = self.findings.iter().filter(|found| found.diagnostic.severity() == Severity::Error);
+        errors.filter_map(|found| found.diagnostic.object.as_ref()).collect()
+    }
+}

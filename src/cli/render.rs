@@ -1,0 +1,185 @@
+//! `tracesteward render`: what the operator would write, without a cluster. The plan is the controller's.
+
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::{
+    Exit,
+    load::{Loaded, Source},
+    output::{complain, fail, print},
+    validate::{colour, exit},
+};
+use crate::{
+    diagnostics::{
+        Located, Severity,
+        format::{Summary, pretty},
+        source::Document,
+    },
+    index::{EnvValue, Workload},
+    plan::{ContainerPlan, Decision, HoldReason, WorkloadPlan, apply_patch, merge_into},
+};
+
+/// Prints the workloads as the operator would leave them. Needs no cluster.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    source: Source,
+    /// What is printed.
+    #[arg(short, long, default_value = "yaml", value_name = "FORMAT")]
+    output: Format,
+    /// The workload whose variables are printed (with --output env): KIND/NAME.
+    #[arg(long, value_name = "KIND/NAME", required_if_eq("output", "env"))]
+    workload: Option<String>,
+    /// The container whose variables are printed (with --output env), where the workload has several.
+    #[arg(long, value_name = "NAME")]
+    container: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Whole manifests of the workloads that change.
+    Yaml,
+    /// The same as one List.
+    Json,
+    /// The server-side-apply patches that the operator sends.
+    Patch,
+    /// NAME=value lines of one container, for local runs.
+    Env,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let loaded = args.source.load();
+    report(&loaded);
+    let verdict = exit(&loaded.findings, false);
+    let printed = if args.output == Format::Env { env(args, &loaded) } else { manifests(args, &loaded) };
+    printed.max(verdict)
+}
+
+/// Errors and warnings, and what does nothing yet, on standard error.
+fn report(loaded: &Loaded) {
+    let shown: Vec<Located> = loaded
+        .findings
+        .iter()
+        .filter(|found| found.diagnostic.severity() != Severity::Info)
+        .cloned()
+        .collect();
+    if !shown.is_empty() {
+        let summary = Summary::of(&shown, loaded.summary.objects);
+        complain(pretty(&shown, summary, colour(std::io::stderr().is_terminal())).trim_end());
+    }
+    for policy in loaded.snapshot.namespaces.values().flat_map(|namespace| namespace.policies.values()) {
+        let fields = policy.spec().map(crate::plan::status::no_effect).unwrap_or_default();
+        if !fields.is_empty() {
+            complain(&format!("note: TracingPolicy {}: without effect in this version: {}", policy.id, fields.join(", ")));
+        }
+    }
+    for plan in loaded.plan.workloads.iter().filter(|(_, plan)| matches!(plan.decision, Decision::Hold(HoldReason::Unresolved(_)))) {
+        complain(&format!("note: {} stays as it is: the endpoint of its policy is not known without a cluster", plan.0));
+    }
+}
+
+/// One workload of the input that changes.
+struct Changed<'a> {
+    manifest: &'a Value,
+    workload: &'a Workload,
+    plan: &'a WorkloadPlan,
+}
+
+impl Changed<'_> {
+    fn containers(&self) -> &[ContainerPlan] {
+        self.plan.rendered()
+    }
+
+    fn whole(&self) -> Value {
+        let mut manifest = self.manifest.clone();
+        if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
+            // Bookkeeping of the API server, refused in an apply.
+            metadata.shift_remove("managedFields");
+        }
+        merge_into(&mut manifest, self.workload, self.containers());
+        manifest
+    }
+
+    /// Where the variables do not go into the template, whoever reads the output is told.
+    fn comment(&self) -> &'static str {
+        match self.plan.decision {
+            Decision::AtPods => "# Injected at Pod level: its pods get these variables, the object itself is not written.\n",
+            Decision::Manual => "# injection.mode None: the operator writes nothing; commit this.\n",
+            _ => "",
+        }
+    }
+}
+
+fn changed<'a>(loaded: &'a Loaded, default_namespace: &str) -> Vec<Changed<'a>> {
+    let of = |document: &'a Document| {
+        let workload = crate::index::raw::read_workload(document.value(), default_namespace)?.ok()?;
+        let namespace = loaded.snapshot.namespaces.get(&workload.id.namespace)?;
+        let (id, workload) = namespace.workloads.get_key_value(&workload.id)?;
+        let plan = loaded.plan.workloads.get(id).filter(|plan| plan.changes(workload))?;
+        Some((workload, plan))
+    };
+    let all = loaded.documents.iter().filter_map(|document| Some((document, of(document)?)));
+    all.map(|(document, (workload, plan))| Changed { manifest: document.value(), workload, plan }).collect()
+}
+
+fn manifests(args: &Args, loaded: &Loaded) -> Exit {
+    let changed = changed(loaded, &args.source.namespace);
+    if args.output == Format::Json {
+        let items: Vec<_> = changed.iter().map(Changed::whole).collect();
+        return print(&format!("{:#}\n", json!({"apiVersion": "v1", "kind": "List", "items": items})));
+    }
+    let mut documents = Vec::new();
+    for one in &changed {
+        let object = match args.output {
+            Format::Patch => apply_patch(one.workload, one.containers()),
+            _ => one.whole(),
+        };
+        match serde_saphyr::to_string(&object) {
+            Ok(yaml) => documents.push(format!("{}{yaml}", one.comment())),
+            Err(error) => return fail(&format!("{} cannot be written as YAML: {error}", one.workload.id), Exit::Unreadable),
+        }
+    }
+    print(&documents.join("---\n"))
+}
+
+fn env(args: &Args, loaded: &Loaded) -> Exit {
+    let wanted = args.workload.as_deref().unwrap_or_default();
+    let Some((kind, name)) = wanted.split_once('/') else {
+        return fail(&format!("--workload {wanted}: write KIND/NAME, for example Deployment/web"), Exit::Usage);
+    };
+    let found = loaded.plan.workloads.iter().find(|(id, _)| {
+        id.namespace == args.source.namespace && id.kind.as_str().eq_ignore_ascii_case(kind) && id.name == name
+    });
+    let containers = found.map(|(_, plan)| plan.rendered()).unwrap_or_default();
+    let names: Vec<_> = containers.iter().map(|container| container.name.as_str()).collect();
+    let container = match (&args.container, containers) {
+        (Some(name), containers) => containers.iter().find(|container| container.name == *name),
+        (None, [only]) => Some(only),
+        (None, []) => None,
+        (None, _) => {
+            return fail(&format!("{wanted} has several containers: add --container {}", names.join("|")), Exit::Usage);
+        }
+    };
+    let Some(container) = container else {
+        let namespace = &args.source.namespace;
+        let message = format!("no policy of the input sets variables in {wanted} of namespace {namespace} (see -n and --container)");
+        return fail(&message, Exit::Findings);
+    };
+    print(&container.variables.iter().map(|variable| line(variable.name, &variable.value)).collect::<String>())
+}
+
+/// What only a cluster knows is a comment; what refers to it is left out.
+fn line(name: &str, value: &EnvValue) -> String {
+    match value {
+        EnvValue::Literal(value) if name == "OTEL_RESOURCE_ATTRIBUTES" => {
+            let known: Vec<_> = value.split(',').filter(|pair| !pair.contains("$(")).collect();
+            format!("{name}={}\n", known.join(","))
+        }
+        EnvValue::Literal(value) => format!("{name}={}\n", value.replace("$$", "$")),
+        EnvValue::FieldRef(path) => format!("# {name}: field {path} of the pod\n"),
+        EnvValue::HeadersSecret(secret) => format!("# {name}: from Secret {secret}\n"),
+        EnvValue::Foreign => String::new(),
+    }
+}

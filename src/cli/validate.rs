@@ -1,0 +1,65 @@
+//! `tracesteward validate`: what is wrong, where, and how to mend it.
+
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+
+use super::{Exit, load::Source, output::print};
+use crate::diagnostics::{
+    Located, Severity,
+    format::{json, pretty},
+};
+
+/// Checks TracingPolicies, and what they refer to as far as it is among the files. Needs no cluster.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    source: Source,
+    /// How findings are printed.
+    #[arg(short, long, default_value = "pretty", value_name = "FORMAT")]
+    output: Format,
+    /// The least severity that makes the exit code 1.
+    #[arg(long, default_value = "error", value_name = "SEVERITY")]
+    fail_on: FailOn,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// For people: source line, help, summary.
+    Pretty,
+    /// One object, `{"version": 1, "diagnostics": [...], "summary": {...}}`.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// Errors only.
+    Error,
+    /// Warnings too.
+    Warning,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let loaded = args.source.load();
+    let text = match args.output {
+        Format::Pretty => pretty(&loaded.findings, loaded.summary, colour(std::io::stdout().is_terminal())),
+        Format::Json => json(&loaded.findings, loaded.summary),
+    };
+    print(&text).max(exit(&loaded.findings, args.fail_on == FailOn::Warning))
+}
+
+/// Colour only on a terminal, and not where `NO_COLOR` says no (<https://no-color.org>).
+pub(super) fn colour(terminal: bool) -> bool {
+    terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// The exit code that findings deserve.
+pub(super) fn exit(findings: &[Located], warnings_count: bool) -> Exit {
+    let of = |found: &Located| match found.diagnostic.severity() {
+        _ if found.diagnostic.code.is_unreadable() => Exit::Unreadable,
+        Severity::Error => Exit::Findings,
+        Severity::Warning if warnings_count => Exit::Findings,
+        Severity::Warning | Severity::Info => Exit::Success,
+    };
+    findings.iter().map(of).max().unwrap_or(Exit::Success)
+}
