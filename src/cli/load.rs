@@ -1,7 +1,7 @@
 //! From command-line arguments to a [`Snapshot`]: what `validate` and `render` begin with.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     io,
     path::PathBuf,
     sync::Arc,
@@ -13,7 +13,7 @@ use super::input;
 use crate::{
     api::{GROUP, HEADERS_KEY, VERSION},
     diagnostics::{
-        Code, Diagnostic, FieldPath, Located, ObjectId, Severity,
+        Code, Diagnostic, FieldPath, Located, ObjectId,
         format::{Summary, sort},
         source::{Document, repeated},
     },
@@ -170,13 +170,5 @@ fn is_known_offline(snapshot: &Snapshot, finding: &Diagnostic) -> bool {
         Code::TRC0203 => namespace.is_some_and(|namespace| !namespace.workloads.is_empty()),
         Code::TRC0205 | Code::TRC0206 => false,
         _ => true,
-    }
-}
-
-impl Loaded {
-    /// Objects with errors, which take no part.
-    pub(super) fn faulty(&self) -> BTreeSet<&ObjectId> {
-        let errors = self.findings.iter().filter(|found| found.diagnostic.severity() == Severity::Error);
-        errors.filter_map(|found| found.diagnostic.object.as_ref()).collect()
     }
 }
