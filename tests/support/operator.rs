@@ -21,7 +21,8 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    /// Starts the operator and waits until it is ready. A flag in `extra_args` replaces the one that would be set here.
+    /// Starts the operator and waits until it is ready. Its settings come through the
+    /// environment: a flag in `extra_args` replaces the one of the same name.
     pub(crate) async fn start(plane: &ControlPlane, kubeconfig: &Path, extra_args: &[&str]) -> Self {
         let mut operator = Self::spawn(plane, kubeconfig, extra_args);
         operator.wait_ready().await;
@@ -32,19 +33,24 @@ impl Operator {
     pub(crate) fn spawn(plane: &ControlPlane, kubeconfig: &Path, extra_args: &[&str]) -> Self {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let (http_port, webhook_port) = (free_port(), free_port());
-        let defaults = [
-            format!("--kubeconfig={}", kubeconfig.display()),
-            format!("--namespace={NAMESPACE}"),
-            format!("--http-address=127.0.0.1:{http_port}"),
-            format!("--webhook-address=127.0.0.1:{webhook_port}"),
-            format!("--webhook-url=https://127.0.0.1:{webhook_port}"),
-            "--leader-elect=false".to_owned(),
-            "--log-format=json".to_owned(),
-        ];
-        let given = |flag: &str| extra_args.iter().any(|arg| arg.split('=').next() == flag.split('=').next());
         let mut command = Command::new(binary());
-        command.arg("operator").args(defaults.iter().filter(|flag| !given(flag))).args(extra_args);
-        command.env_remove("KUBECONFIG").env_remove("OTEL_EXPORTER_OTLP_ENDPOINT");
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("TRACESTEWARD_") {
+                command.env_remove(variable);
+            }
+        }
+        command
+            .arg("operator")
+            .args(extra_args)
+            .env("TRACESTEWARD_KUBECONFIG", kubeconfig)
+            .env("TRACESTEWARD_NAMESPACE", NAMESPACE)
+            .env("TRACESTEWARD_HTTP_ADDRESS", format!("127.0.0.1:{http_port}"))
+            .env("TRACESTEWARD_WEBHOOK_ADDRESS", format!("127.0.0.1:{webhook_port}"))
+            .env("TRACESTEWARD_WEBHOOK_URL", format!("https://127.0.0.1:{webhook_port}"))
+            .env("TRACESTEWARD_LEADER_ELECT", "false")
+            .env("TRACESTEWARD_LOG_FORMAT", "json")
+            .env_remove("KUBECONFIG")
+            .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT");
         let log = format!("operator-{}.log", STARTED.fetch_add(1, Ordering::Relaxed));
         Self { process: Process::start("the operator", &command, &plane.folder().join(log)), http_port, webhook_port }
     }

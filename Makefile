@@ -1,0 +1,61 @@
+# Everything that one does with this repository. `make` prints the table.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+TOOLS := target/tools/bin
+# What `make generate` writes, and `make verify` compares with what is committed.
+GENERATED := crds
+
+.PHONY: help
+help: ## print this table
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: tools
+tools: ## build the components that the tests run, from pinned Go modules (minutes, once)
+	@e2e/tools/build.sh $(TOOLS)
+
+.PHONY: fmt
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+.PHONY: lint
+lint: ## check the format and run clippy; warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+.PHONY: test
+test: tools ## run the tests: pure ones, and those against a real control plane
+	$(CARGO) test --locked
+
+.PHONY: generate
+generate: ## write what is generated from the code: the CRDs
+	$(CARGO) run --locked --quiet -- crds --output crds
+
+.PHONY: verify
+verify: generate ## fail where what is generated differs from what is committed
+	@changed=$$(git status --porcelain -- $(GENERATED)); \
+	if [ -n "$$changed" ]; then \
+	  git --no-pager diff -- $(GENERATED); \
+	  printf 'generated files differ: run `make generate` and commit them:\n%s\n' "$$changed" >&2; \
+	  exit 1; \
+	fi
+
+.PHONY: deny
+deny: ## check dependencies: bans, licences, sources
+	$(CARGO) deny --locked check bans licenses sources
+
+.PHONY: deny-advisories
+deny-advisories: ## check dependencies against the RustSec advisories (fetched from GitHub)
+	$(CARGO) deny --locked check advisories
+
+.PHONY: bench
+bench: ## run the benchmarks
+	$(CARGO) bench --locked
+
+.PHONY: demo
+demo: tools ## show the main job, from an empty control plane
+	$(CARGO) build --locked
+	$(CARGO) run --locked --quiet --example demo
