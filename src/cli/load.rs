@@ -1,11 +1,6 @@
 //! From command-line arguments to a [`Snapshot`]: what `validate` and `render` begin with.
 
-use std::{
-    collections::HashMap,
-    io,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
 
 use serde_json::Value;
 
@@ -62,7 +57,9 @@ impl Source {
         let (plan, found) = plan(&snapshot);
         for finding in found.into_iter().filter(|finding| is_known_offline(&snapshot, finding)) {
             let document = finding.object.as_ref().and_then(|id| reading.documents.get(*places.get(id)?));
-            findings.push(document.map_or_else(|| Located::from(finding.clone()), |document| document.located(finding.clone())));
+            findings.push(
+                document.map_or_else(|| Located::from(finding.clone()), |document| document.located(finding.clone())),
+            );
         }
         sort(&mut findings);
         let summary = Summary::of(&findings, reading.documents.len());
@@ -143,7 +140,8 @@ impl Intake<'_> {
         let has_key = |field: &str| {
             document.value().get(field).and_then(Value::as_object).is_some_and(|data| data.contains_key(HEADERS_KEY))
         };
-        let state = if has_key("data") || has_key("stringData") { SecretState::Present } else { SecretState::KeyMissing };
+        let state =
+            if has_key("data") || has_key("stringData") { SecretState::Present } else { SecretState::KeyMissing };
         let namespace = if id.namespace.is_empty() { self.source.namespace.clone() } else { id.namespace };
         self.snapshot.namespaces.entry(namespace).or_default().secrets.insert(id.name, state);
     }

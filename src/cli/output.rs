@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+
 use super::Exit;
 
 /// Prints to standard output. A reader that has gone away (`| head`) is no fault of anybody's.
@@ -11,6 +13,14 @@ pub(super) fn print(text: &str) -> Exit {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
         Err(error) => fail(&format!("cannot write to standard output: {error}"), Exit::Unreadable),
     }
+}
+
+/// A value as YAML: values stay on their line however long they are, so that a diff shows which one changed.
+///
+/// # Errors
+/// Where the value cannot be written as YAML.
+pub(super) fn yaml(value: &impl Serialize) -> Result<String, serde_saphyr::ser::Error> {
+    serde_saphyr::to_string_with_options(value, serde_saphyr::ser_options! { min_fold_chars: usize::MAX })
 }
 
 /// Says what is wrong on standard error.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Exit,
     load::{Loaded, Source},
-    output::{complain, fail, print},
+    output::{complain, fail, print, yaml},
     validate::{colour, exit},
 };
 use crate::{
@@ -59,12 +59,8 @@ pub(super) fn run(args: &Args) -> Exit {
 
 /// Errors and warnings, and what does nothing yet, on standard error.
 fn report(loaded: &Loaded) {
-    let shown: Vec<Located> = loaded
-        .findings
-        .iter()
-        .filter(|found| found.diagnostic.severity() != Severity::Info)
-        .cloned()
-        .collect();
+    let shown: Vec<Located> =
+        loaded.findings.iter().filter(|found| found.diagnostic.severity() != Severity::Info).cloned().collect();
     if !shown.is_empty() {
         let summary = Summary::of(&shown, loaded.summary.objects);
         complain(pretty(&shown, summary, colour(std::io::stderr().is_terminal())).trim_end());
@@ -72,11 +68,23 @@ fn report(loaded: &Loaded) {
     for policy in loaded.snapshot.namespaces.values().flat_map(|namespace| namespace.policies.values()) {
         let fields = policy.spec().map(crate::plan::status::no_effect).unwrap_or_default();
         if !fields.is_empty() {
-            complain(&format!("note: TracingPolicy {}: without effect in this version: {}", policy.id, fields.join(", ")));
+            complain(&format!(
+                "note: TracingPolicy {}: without effect in this version: {}",
+                policy.id,
+                fields.join(", ")
+            ));
         }
     }
-    for plan in loaded.plan.workloads.iter().filter(|(_, plan)| matches!(plan.decision, Decision::Hold(HoldReason::Unresolved(_)))) {
-        complain(&format!("note: {} stays as it is: the endpoint of its policy is not known without a cluster", plan.0));
+    for plan in loaded
+        .plan
+        .workloads
+        .iter()
+        .filter(|(_, plan)| matches!(plan.decision, Decision::Hold(HoldReason::Unresolved(_))))
+    {
+        complain(&format!(
+            "note: {} stays as it is: the endpoint of its policy is not known without a cluster",
+            plan.0
+        ));
     }
 }
 
@@ -105,7 +113,9 @@ impl Changed<'_> {
     /// Where the variables do not go into the template, whoever reads the output is told.
     fn comment(&self) -> &'static str {
         match self.plan.decision {
-            Decision::AtPods => "# Injected at Pod level: its pods get these variables, the object itself is not written.\n",
+            Decision::AtPods => {
+                "# Injected at Pod level: its pods get these variables, the object itself is not written.\n"
+            }
             Decision::Manual => "# injection.mode None: the operator writes nothing; commit this.\n",
             _ => "",
         }
@@ -136,9 +146,11 @@ fn manifests(args: &Args, loaded: &Loaded) -> Exit {
             Format::Patch => apply_patch(one.workload, one.containers()),
             _ => one.whole(),
         };
-        match serde_saphyr::to_string(&object) {
+        match yaml(&object) {
             Ok(yaml) => documents.push(format!("{}{yaml}", one.comment())),
-            Err(error) => return fail(&format!("{} cannot be written as YAML: {error}", one.workload.id), Exit::Unreadable),
+            Err(error) => {
+                return fail(&format!("{} cannot be written as YAML: {error}", one.workload.id), Exit::Unreadable);
+            }
         }
     }
     print(&documents.join("---\n"))
@@ -164,7 +176,9 @@ fn env(args: &Args, loaded: &Loaded) -> Exit {
     };
     let Some(container) = container else {
         let namespace = &args.source.namespace;
-        let message = format!("no policy of the input sets variables in {wanted} of namespace {namespace} (see -n and --container)");
+        let message = format!(
+            "no policy of the input sets variables in {wanted} of namespace {namespace} (see -n and --container)"
+        );
         return fail(&message, Exit::Findings);
     };
     print(&container.variables.iter().map(|variable| line(variable.name, &variable.value)).collect::<String>())

@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Exit {
     let loaded = args.source.load();
     let text = match args.output {
         Format::Pretty => pretty(&loaded.findings, loaded.summary, colour(std::io::stdout().is_terminal())),
-        Format::Json => json(&loaded.findings, loaded.summary),
+        Format::Json => format!("{}\n", json(&loaded.findings, loaded.summary)),
     };
     print(&text).max(exit(&loaded.findings, args.fail_on == FailOn::Warning))
 }

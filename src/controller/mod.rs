@@ -13,7 +13,7 @@ use std::{
 use kube::Client;
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{self, JoinSet},
 };
 
 use crate::{
@@ -97,6 +97,9 @@ pub(crate) enum Outcome {
     Failed,
 }
 
+/// A reconcile that has ended: its key, what it asks for, what it learnt.
+type Finished = (Key, Outcome, Vec<Change>);
+
 /// The controller.
 #[derive(Debug)]
 pub struct Controller {
@@ -131,8 +134,8 @@ impl Controller {
             watches.spawn(follow(self.context.client.clone(), source.clone(), sender.clone()));
         }
         let mut queue = Queue::default();
-        let mut running: JoinSet<(Key, Outcome, Vec<Change>)> = JoinSet::new();
-        let mut keys: HashMap<tokio::task::Id, Key> = HashMap::new();
+        let mut running: JoinSet<Finished> = JoinSet::new();
+        let mut keys: HashMap<task::Id, Key> = HashMap::new();
         let mut leads = *self.leading.borrow_and_update();
         let mut watch_leading = true;
         loop {
@@ -141,9 +144,9 @@ impl Controller {
                 _ = stop.wait_for(|stop| *stop) => break,
                 Some(finished) = running.join_next_with_id() => self.finish(finished, &mut queue, &mut keys, leads),
                 Some(change) = changes.recv() => self.take(change, &mut queue, leads),
-                changed = self.leading.changed(), if watch_leading => {
+                heard = self.leading.changed(), if watch_leading => {
                     // Without a sender nothing can change any more: what was said last holds.
-                    watch_leading = changed.is_ok();
+                    watch_leading = heard.is_ok();
                     let now = *self.leading.borrow_and_update();
                     if now && !leads {
                         let everything = self.context.index().everything();
@@ -175,15 +178,17 @@ impl Controller {
 
     fn finish(
         &self,
-        finished: Result<(tokio::task::Id, (Key, Outcome, Vec<Change>)), tokio::task::JoinError>,
+        finished: Result<(task::Id, Finished), task::JoinError>,
         queue: &mut Queue,
-        keys: &mut HashMap<tokio::task::Id, Key>,
+        keys: &mut HashMap<task::Id, Key>,
         leads: bool,
     ) {
         match finished {
             Ok((id, (key, outcome, changes))) => {
                 keys.remove(&id);
-                changes.into_iter().for_each(|change| self.take(change, queue, leads));
+                for change in changes {
+                    self.take(change, queue, leads);
+                }
                 queue.finished(&key, outcome);
             }
             Err(error) => {

@@ -177,7 +177,7 @@ impl Index {
             }
             Change::WorkloadGone(id) => self.drop_workload(&id, &mut dirty),
             Change::Workloads(source, workloads) => self.reset_workloads(&source, workloads, &mut dirty),
-            Change::Secret(id, state) => self.put_secret(id, state, &mut dirty),
+            Change::Secret(id, state) => self.put_secret(&id, state, &mut dirty),
             Change::Failed(id, fault) => self.put_fault(id, fault, &mut dirty),
         }
         match (was_synced, self.is_synced()) {
@@ -245,8 +245,12 @@ impl Index {
             .filter(|id| source.covers(&id.namespace) && !listed.contains(id))
             .cloned()
             .collect();
-        gone.iter().for_each(|id| self.drop_policy(id, dirty));
-        policies.into_iter().for_each(|(policy, version)| self.put_policy(policy, version, dirty));
+        for id in gone {
+            self.drop_policy(&id, dirty);
+        }
+        for (policy, version) in policies {
+            self.put_policy(policy, version, dirty);
+        }
         self.awaited.remove(source);
     }
 
@@ -288,15 +292,19 @@ impl Index {
             .filter(|id| Some(id.kind) == source.kind && source.covers(&id.namespace) && !listed.contains(id))
             .cloned()
             .collect();
-        gone.iter().for_each(|id| self.drop_workload(id, dirty));
-        workloads.into_iter().for_each(|(workload, version)| self.put_workload(workload, version, dirty));
+        for id in gone {
+            self.drop_workload(&id, dirty);
+        }
+        for (workload, version) in workloads {
+            self.put_workload(workload, version, dirty);
+        }
         self.awaited.remove(source);
     }
 
-    fn put_secret(&mut self, id: SecretId, state: SecretState, dirty: &mut Dirty) {
+    fn put_secret(&mut self, id: &SecretId, state: SecretState, dirty: &mut Dirty) {
         let namespace = self.namespace(&id.namespace);
         if namespace.secrets.insert(id.name.clone(), state) != Some(state) {
-            let users = namespace.policies.values().filter(|policy| policy.secret().as_ref() == Some(&id));
+            let users = namespace.policies.values().filter(|policy| policy.secret().as_ref() == Some(id));
             dirty.policies.extend(users.map(|policy| policy.id.clone()));
         }
     }

@@ -142,7 +142,7 @@ fn attributes(inputs: &Inputs<'_>, container: &str) -> BTreeMap<String, String> 
 }
 
 fn sampler(sampling: &Sampling, values: &mut Values) {
-    let Some(ratio) = sampling.ratio.or(sampling.profile.map(Profile::ratio)) else { return };
+    let Some(ratio) = sampling.ratio.or_else(|| sampling.profile.map(Profile::ratio)) else { return };
     let prefix = if sampling.parent_based.unwrap_or(true) { "parentbased_" } else { "" };
     let name = match ratio {
         Ratio(ratio) if ratio >= 1.0 => "always_on",

@@ -75,10 +75,8 @@ fn protocol(settings: &Settings, export: &Export, endpoint: &str) -> Protocol {
     if settings.instrumentation.is_some() && settings.language == Some(Language::Python) {
         return Protocol::HttpProtobuf;
     }
-    export.protocol.unwrap_or(match port(endpoint) {
-        Some(4318) => Protocol::HttpProtobuf,
-        _ => Protocol::Grpc,
-    })
+    let by_port = || if port(endpoint) == Some(4318) { Protocol::HttpProtobuf } else { Protocol::Grpc };
+    export.protocol.unwrap_or_else(by_port)
 }
 
 /// The port that a URL names.

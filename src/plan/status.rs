@@ -59,7 +59,7 @@ pub fn report(snapshot: &Snapshot, namespace: &Namespace, policy: &Policy, plans
     findings.extend(shared.clone());
     findings.extend(secret_finding(&view));
     findings.extend(unresolved_finding(&view));
-    let attention = attention(&view, &missing_targets, &missing_containers, &shared);
+    let attention = attention(&view, &missing_targets, &missing_containers, shared.as_ref());
     let status = TracingPolicyStatus {
         observed_generation: Some(policy.generation),
         conditions: conditions::conditions(&view, &counts),
@@ -218,7 +218,7 @@ fn attention(
     view: &View<'_>,
     missing_targets: &[(Diagnostic, Option<Attention>)],
     missing_containers: &[Diagnostic],
-    shared: &Option<Diagnostic>,
+    shared: Option<&Diagnostic>,
 ) -> Vec<Attention> {
     let entry = |workload: &Workload, reason: &str, message: String| Attention {
         kind: workload.id.kind.as_str().to_owned(),
@@ -250,7 +250,7 @@ fn attention(
             ranked.push((rank, entry(workload, reason, finding.message)));
         }
     }
-    ranked.extend(shared.iter().map(|finding| (6, about_policy("SharedServiceName", finding))));
+    ranked.extend(shared.map(|finding| (6, about_policy("SharedServiceName", finding))));
     ranked.sort();
     ranked.into_iter().map(|(_, entry)| entry).take(MAX_ATTENTION).collect()
 }

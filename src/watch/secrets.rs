@@ -1,6 +1,6 @@
 //! A look at a headers Secret: does it exist, does it have the key? Values are skipped while parsing.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Client, Resource};
@@ -18,7 +18,8 @@ struct SecretKeys {
     #[serde(default)]
     metadata: ObjectMeta,
     #[serde(default)]
-    data: BTreeMap<String, IgnoredAny>,
+    #[allow(clippy::zero_sized_map_values, reason = "a map is what serde reads; its values are skipped")]
+    data: HashMap<String, IgnoredAny>,
 }
 
 /// Why a Secret could not be looked at.

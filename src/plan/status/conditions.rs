@@ -149,7 +149,7 @@ fn programmed(view: &View<'_>, accepted: &State, counts: &WorkloadCounts) -> Sta
         return State::new("False", "PartiallyProgrammed", message);
     }
     if counts.pending > 0 {
-        return State::new("Unknown", "Reconciling", format!("{} workloads are still to be written.", counts.pending));
+        return State::new("Unknown", "Reconciling", format!("Workloads still to be written: {}.", counts.pending));
     }
     let spec = view.policy.spec();
     let mode = spec.and_then(|spec| spec.settings.injection.as_ref()?.mode).unwrap_or_default();
