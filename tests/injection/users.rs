@@ -123,9 +123,10 @@ async fn who_sets_one_later_by_client_side_apply_gets_the_group() {
     world.apply(&workload("Deployment", "web", &json!([plain("MODE", "fast"), plain(EXPORT[0], "http://mine:4317")])));
     world.settled("all", "True/Ready", "matched=1 injected=1 overridden=1").await;
     let live = world.get("Deployment", "web").await;
-    assert_eq!(held(&live, "app"), all_but(&EXPORT));
-    let own_now = own(&live);
-    assert!(own_now.contains(&plain(EXPORT[0], "http://mine:4317")) && own_now.len() == 2, "{own_now:?}");
+    // The entry stays ours by its name: the user holds nothing but its value, and it would go with the entry.
+    assert_eq!(held(&live, "app"), all_but(&EXPORT[1..]));
+    assert_eq!(names(&live, "app"), [&["MODE"][..], &all_but(&EXPORT[1..])].concat());
+    assert_eq!(value(&live, EXPORT[0]), Some("http://mine:4317"));
     assert_eq!(world.counted(mark), ["patch deployments/web 200"]);
 
     world.apply(&workload("Deployment", "web", &json!([plain("MODE", "fast")])));
@@ -144,8 +145,23 @@ async fn kubectl_set_env_wins() {
     world.kubectl(&["set", "env", "statefulset/db", "OTEL_TRACES_SAMPLER=always_off"]).success();
     world.settled("all", "True/Ready", "matched=1 injected=1 overridden=1").await;
     let live = world.get("StatefulSet", "db").await;
-    assert_eq!(held(&live, "app"), all_but(&SAMPLER));
-    assert_eq!(own(&live), [plain("OTEL_TRACES_SAMPLER", "always_off")], "an argument of ours would change its meaning");
+    let without_argument = all_but(&[SAMPLER[1]]);
+    assert_eq!(names(&live, "app"), without_argument, "an argument of ours would change its meaning");
+    assert_eq!(value(&live, SAMPLER[0]), Some("always_off"));
+
+    // What the user has set survives the policy, and comes back under it.
+    world.kubectl(&["delete", "tracingpolicies.tracesteward.io", "all"]).success();
+    let live = world
+        .until("the rest is withdrawn", "StatefulSet", "db", |live| {
+            (names(live, "app") == [SAMPLER[0]]).then_some(()).ok_or_else(|| template(live).to_string())
+        })
+        .await;
+    assert_eq!(value(&live, SAMPLER[0]), Some("always_off"));
+    world.apply(&policy("all", &full()));
+    world.settled("all", "True/Ready", "matched=1 injected=1 overridden=1").await;
+    let live = world.get("StatefulSet", "db").await;
+    assert_eq!(value(&live, SAMPLER[0]), Some("always_off"));
+    assert!(!names(&live, "app").contains(&SAMPLER[1]));
 
     world.kubectl(&["set", "env", "statefulset/db", "OTEL_TRACES_SAMPLER-"]).success();
     world.settled("all", "True/Ready", "matched=1 injected=1").await;
@@ -163,7 +179,8 @@ async fn an_unforced_server_side_apply_meets_a_conflict_that_names_us() {
     let mark = world.plane.audit_mark();
     let said = world.apply_server_side(&manifest(json!([plain("OTEL_SERVICE_NAME", "mine")])), "team", &[]).failure();
     assert!(said.contains(r#"conflict with "tracesteward""#) && said.contains("OTEL_SERVICE_NAME"), "{said}");
-    assert_eq!(world.get("Deployment", "web").await, before);
+    let after = world.get("Deployment", "web").await;
+    assert_eq!((&after["spec"], managed(&after)), (&before["spec"], managed(&before)));
     // What the user applies next is not in the way of anything.
     world.apply_server_side(&manifest(json!([plain("MODE", "fast")])), "team", &[]).success();
     world.settled("all", "True/Ready", "matched=1 injected=1").await;
