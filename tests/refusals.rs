@@ -1,4 +1,5 @@
 //! One table of policies, put to everybody who may refuse one: the API server with the CRD's rules, and the operator.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "clippy's exception for tests does not reach their helpers")]
 
 mod fixtures;
 mod support;
@@ -104,7 +105,8 @@ fn the_operator_finds_what_the_table_says() {
             findings.iter().map(|finding| finding.code).collect()
         };
         let show = |findings: &[&tracesteward::diagnostics::Diagnostic]| -> String {
-            findings.iter().map(|finding| format!("{} at {}; ", finding.code, finding.path)).collect()
+            let each = findings.iter().map(|finding| format!("{} at {}", finding.code, finding.path));
+            each.collect::<Vec<_>>().join("; ")
         };
         let expected = case.code.as_slice();
         let is_right = if case.is_warning {
@@ -123,7 +125,8 @@ fn the_operator_finds_what_the_table_says() {
 async fn kubectl_shows_the_refusal_to_the_user() {
     let plane = shared().await;
     let namespace = plane.namespace("kubectl").await;
-    let told: Vec<_> = cases().into_iter().filter(|case| case.schema.is_some() || case.name.starts_with("enabled w")).collect();
+    let told: Vec<_> =
+        cases().into_iter().filter(|case| case.schema.is_some() || case.name.starts_with("enabled w")).collect();
     assert!(told.len() > 8);
     for case in told {
         let args = ["create", "--dry-run=server", "--namespace", &namespace, "-f", "-"];

@@ -1,6 +1,8 @@
 //! What breaks around the operator, and the operator itself: nothing is lost, nothing is written twice, and applications
 //! run on. Each test has a control plane of its own, or an operator that others do not see.
 
+#![allow(clippy::unwrap_used, reason = "clippy's exception for tests does not reach their helpers")]
+
 mod fixtures;
 mod support;
 
@@ -8,8 +10,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fixtures::{
-    KINDS, SOON, World, condition, condition_of, documents, file, held, install_crds, lines, managed, policy, shared, text,
-    traced, value, wait_for_crds, workload,
+    KINDS, SOON, World, condition, condition_of, documents, file, held, install_crds, lines, managed, policy, shared,
+    text, traced, value, wait_for_crds, workload,
 };
 use futures::future::join_all;
 use kube::api::{ListParams, PostParams};
@@ -97,7 +99,9 @@ async fn an_api_server_that_is_killed_and_comes_back_is_no_reason_to_write_twice
     assert!(world.writes(mark).counted().len() < COUNT, "it was faster than the test");
     eventually("the operator says that it cannot work", SOON, async || {
         let answer = operator.get("/readyz")?;
-        (answer.status == 503 && answer.body.contains(r#""name":"api-server","ok":false"#)).then_some(()).ok_or(answer.body)
+        (answer.status == 503 && answer.body.contains(r#""name":"api-server","ok":false"#))
+            .then_some(())
+            .ok_or(answer.body)
     })
     .await;
     assert_eq!(operator.get("/healthz").unwrap().status, 200, "restarting it would not help");
@@ -202,7 +206,12 @@ async fn without_the_crd_it_waits_and_says_so_and_never_touches_the_systems_name
     world.settled("all", "True/Ready", "matched=1 injected=1").await;
     for namespace in namespaces {
         let get = |kind: &str, name: &str| -> Value {
-            serde_json::from_str(&in_namespace(&["get", kind, name, "-o", "json", "--show-managed-fields"], namespace, "")).unwrap()
+            serde_json::from_str(&in_namespace(
+                &["get", kind, name, "-o", "json", "--show-managed-fields"],
+                namespace,
+                "",
+            ))
+            .unwrap()
         };
         let refused = eventually("the policy is refused", SOON, async || {
             let policy = get("trp", "all");
@@ -258,27 +267,40 @@ async fn a_policy_that_cannot_be_read_stops_no_other_and_its_workloads_stay() {
     for name in ["good", "broken", "invalid"] {
         world.settled(name, "True/Ready", "matched=1 injected=1").await;
     }
-    let carries = async |name: &str| value(&world.get("Deployment", name).await, "OTEL_TRACES_SAMPLER_ARG").map(str::to_owned);
+    let carries =
+        async |name: &str| value(&world.get("Deployment", name).await, "OTEL_TRACES_SAMPLER_ARG").map(str::to_owned);
 
     let mark = plane.audit_mark();
     world.apply(&on("broken", json!({"enabled": "maybe", "sampling": {"ratio": 0.9}})));
     world.apply(&on("invalid", json!({"sampling": {"ratio": 1.5}})));
     for (name, code) in [("broken", "TRC0112"), ("invalid", "TRC0105")] {
         let status = world.settled(name, "False/Invalid", "matched=1 injected=1").await;
-        assert_eq!((condition(&status, "Accepted"), condition(&status, "Stalled")), ("False/Invalid".into(), "True/Invalid".into()));
+        assert_eq!(
+            (condition(&status, "Accepted"), condition(&status, "Stalled")),
+            ("False/Invalid".into(), "True/Invalid".into())
+        );
         let message = text(&condition_of(&status, "Accepted").unwrap()["message"]);
         assert!(message.starts_with(&format!("{code}: ")), "{message}");
         assert_eq!(carries(name).await.as_deref(), Some("0.5"), "{name}");
     }
     // Targets that cannot be read may mean anything: what no other policy is about stays as it is.
     world.apply(&workload("Deployment", "new", &json!([])));
-    world.apply(&policy("targets", &json!({"enabled": true, "targets": 7, "export": {"endpoint": "http://collector:4317"}})));
+    world.apply(&policy(
+        "targets",
+        &json!({"enabled": true, "targets": 7, "export": {"endpoint": "http://collector:4317"}}),
+    ));
     let status = world.settled("targets", "False/Invalid", "matched=4 superseded=3").await;
     assert!(text(&condition_of(&status, "Accepted").unwrap()["message"]).contains("spec.targets"), "{status:#}");
     world.apply(&policy("nothing", &json!({})));
-    world.kubectl_stdin(&["apply", "-f", "-"], &json!({
-        "apiVersion": "tracesteward.io/v1alpha1", "kind": "TracingPolicy", "metadata": {"name": "no-spec"},
-    }).to_string()).success();
+    world
+        .kubectl_stdin(
+            &["apply", "-f", "-"],
+            &json!({
+                "apiVersion": "tracesteward.io/v1alpha1", "kind": "TracingPolicy", "metadata": {"name": "no-spec"},
+            })
+            .to_string(),
+        )
+        .success();
     assert_eq!(world.counted(mark), [""; 0]);
 
     // The good one is heard, also after a restart, and the others stay as they are.

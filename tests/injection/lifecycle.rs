@@ -39,8 +39,15 @@ impl World<'_> {
         all
     }
 
+    fn apply_all(&self) {
+        for workload in workloads() {
+            self.apply(&workload);
+        }
+    }
+
     fn secret(&self) {
-        self.kubectl(&["create", "secret", "generic", "headers", "--from-literal=OTEL_EXPORTER_OTLP_HEADERS=a=b"]).success();
+        self.kubectl(&["create", "secret", "generic", "headers", "--from-literal=OTEL_EXPORTER_OTLP_HEADERS=a=b"])
+            .success();
     }
 
     /// Waits until nothing of the operator's is in any of them, and compares the rest with what was there before.
@@ -61,23 +68,28 @@ impl World<'_> {
 async fn each_kind_gets_what_render_says() {
     let world = World::new(shared().await, "render").await;
     world.secret();
-    workloads().iter().for_each(|workload| world.apply(workload));
+    world.apply_all();
     world.apply(&policy("all", &everything()));
 
     // Before any operator runs: what render makes of the live objects, and what the API server would make of that.
     let input: Vec<String> = KINDS
         .iter()
-        .map(|(kind, _)| world.kubectl(&["get", kind, &kind.to_lowercase(), "-o", "yaml", "--show-managed-fields"]).success())
+        .map(|(kind, _)| {
+            world.kubectl(&["get", kind, &kind.to_lowercase(), "-o", "yaml", "--show-managed-fields"]).success()
+        })
         .chain([policy("all", &everything()).to_string()])
         .collect();
     let render = |format: &str| {
-        documents(&tracesteward(&["render", "-n", &world.namespace, "-o", format, "-"], &input.join("\n---\n")).success())
+        documents(
+            &tracesteward(&["render", "-n", &world.namespace, "-o", format, "-"], &input.join("\n---\n")).success(),
+        )
     };
     let (whole, patches) = (render("yaml"), render("patch"));
     assert_eq!((whole.len(), patches.len()), (4, 4));
     let mut expected = BTreeMap::new();
     for (whole, patch) in whole.iter().zip(&patches) {
-        let replaced = world.kubectl_stdin(&["replace", "--dry-run=server", "-o", "json", "-f", "-"], &whole.to_string());
+        let replaced =
+            world.kubectl_stdin(&["replace", "--dry-run=server", "-o", "json", "-f", "-"], &whole.to_string());
         let replaced: Value = serde_json::from_str(&replaced.success()).unwrap();
         let kind = text(&patch["kind"]).to_owned();
         let applied = world.dry_apply(&kind, patch, "tracesteward").await;
@@ -100,7 +112,7 @@ async fn each_kind_gets_what_render_says() {
 async fn each_kind_gets_exactly_these_variables() {
     let world = World::new(shared().await, "exact").await;
     world.secret();
-    workloads().iter().for_each(|workload| world.apply(workload));
+    world.apply_all();
     world.apply(&policy("all", &everything()));
     let _operator = world.operator(&[]).await;
     world.settled("all", "True/Ready", "matched=4 injected=4").await;
@@ -158,7 +170,7 @@ async fn each_kind_gets_exactly_these_variables() {
 #[tokio::test]
 async fn disabling_withdraws_and_says_so_once() {
     let world = World::new(shared().await, "disable").await;
-    workloads().iter().for_each(|workload| world.apply(workload));
+    world.apply_all();
     let before = world.all().await;
     world.apply(&policy("all", &traced(0.5)));
     let _operator = world.operator(&[]).await;
@@ -172,7 +184,9 @@ async fn disabling_withdraws_and_says_so_once() {
     world.until_events(10).await;
     let mut expected: Vec<(String, String, i64)> = KINDS
         .iter()
-        .flat_map(|(kind, _)| ["TracingInjected", "TracingWithdrawn"].map(|reason| (format!("{kind}/{}", kind.to_lowercase()), reason)))
+        .flat_map(|(kind, _)| {
+            ["TracingInjected", "TracingWithdrawn"].map(|reason| (format!("{kind}/{}", kind.to_lowercase()), reason))
+        })
         .chain(["Ready", "Disabled"].map(|reason| ("TracingPolicy/all".to_owned(), reason)))
         .map(|(object, reason)| (object, reason.to_owned(), 1))
         .collect();
@@ -186,7 +200,7 @@ async fn disabling_withdraws_and_says_so_once() {
 #[tokio::test]
 async fn deleting_the_policy_withdraws() {
     let world = World::new(shared().await, "delete").await;
-    workloads().iter().for_each(|workload| world.apply(workload));
+    world.apply_all();
     let before = world.all().await;
     world.apply(&policy("all", &traced(0.5)));
     let _operator = world.operator(&[]).await;
@@ -203,7 +217,7 @@ async fn deleting_the_policy_withdraws() {
 #[tokio::test]
 async fn deleting_the_policy_while_nobody_looks_withdraws_at_the_next_start() {
     let world = World::new(shared().await, "absent").await;
-    workloads().iter().for_each(|workload| world.apply(workload));
+    world.apply_all();
     let before = world.all().await;
     world.apply(&policy("all", &traced(0.5)));
     let operator = world.operator(&[]).await;
@@ -227,7 +241,7 @@ async fn workloads_that_no_longer_match_are_withdrawn() {
         spec["targets"] = list;
         policy("some", &spec)
     };
-    workloads().iter().for_each(|workload| world.apply(workload));
+    world.apply_all();
     let before = world.all().await;
     let all: Vec<Value> = KINDS.iter().map(|(kind, _)| json!({"kind": kind})).collect();
     world.apply(&targets(json!(all)));
@@ -278,7 +292,7 @@ async fn a_workload_that_is_made_anew_is_injected_anew() {
 #[tokio::test]
 async fn mode_none_writes_nothing_and_takes_out_what_was_there() {
     let world = World::new(shared().await, "none").await;
-    workloads().iter().for_each(|workload| world.apply(workload));
+    world.apply_all();
     let before = world.all().await;
     let mut manual = traced(0.5);
     manual["injection"] = json!({"mode": "None"});

@@ -14,7 +14,9 @@ const REST: Duration = Duration::from_secs(60);
 fn one_each() -> Vec<String> {
     let mut lines: Vec<_> = KINDS
         .iter()
-        .flat_map(|(kind, resource)| [0, 1].map(|number| format!("patch {resource}/{}-{number} 200", kind.to_lowercase())))
+        .flat_map(|(kind, resource)| {
+            [0, 1].map(|number| format!("patch {resource}/{}-{number} 200", kind.to_lowercase()))
+        })
         .collect();
     lines.sort();
     lines
@@ -86,10 +88,10 @@ async fn what_others_change_is_no_reason_to_write() {
         world.kubectl(&["annotate", resource, &name, "a=b"]).success();
         world.kubectl(&["label", resource, &name, "a=b"]).success();
         match kind {
-            "Deployment" | "StatefulSet" => drop(world.kubectl(&["scale", resource, &name, "--replicas=1"]).success()),
-            "CronJob" => drop(world.kubectl(&["patch", resource, &name, "-p", r#"{"spec":{"suspend":true}}"#]).success()),
-            _ => drop(world.kubectl(&["rollout", "restart", resource, &name]).success()),
-        }
+            "Deployment" | "StatefulSet" => world.kubectl(&["scale", resource, &name, "--replicas=1"]).success(),
+            "CronJob" => world.kubectl(&["patch", resource, &name, "-p", r#"{"spec":{"suspend":true}}"#]).success(),
+            _ => world.kubectl(&["rollout", "restart", resource, &name]).success(),
+        };
         let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "registry.example/app:2"}]}}}});
         if kind != "CronJob" {
             world.kubectl(&["patch", resource, &name, "-p", &image.to_string()]).success();

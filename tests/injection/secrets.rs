@@ -58,7 +58,12 @@ async fn a_missing_secret_is_reported_until_it_is_there() {
     let complete = ready("True/Ready").await;
     assert_eq!(condition(&complete, "ResolvedRefs"), "True/ResolvedRefs");
     assert_eq!(world.counted(mark), ["patch deployments/web 200"], "no pod restarts for it");
-    for said in [operator.logs(), complete.to_string(), incomplete.to_string(), world.get("Deployment", "web").await.to_string()] {
+    for said in [
+        operator.logs(),
+        complete.to_string(),
+        incomplete.to_string(),
+        world.get("Deployment", "web").await.to_string(),
+    ] {
         assert!(!said.contains(VALUE) && !said.contains("Bearer-1f9c0e") && !said.contains(VALUE_IN_BASE64), "{said}");
     }
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::fixtures::{
-    World, attention, condition, condition_of, container, env, held, managed, names, policy, shared, text, traced, value,
-    workload, workload_of,
+    World, attention, condition, condition_of, container, env, held, managed, names, policy, shared, text, traced,
+    value, workload, workload_of,
 };
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -28,8 +28,12 @@ async fn known_sidecars_are_left_alone() {
     assert_eq!((env(&live, "istio-proxy").len(), held(&live, "istio-proxy").len()), (0, 0));
     assert!(held(&live, "app").contains(&ENDPOINT) && held(&live, "cache").contains(&ENDPOINT));
     assert_eq!(live["spec"]["template"]["spec"]["initContainers"][0].get("env"), None);
-    let order: Vec<_> =
-        live["spec"]["template"]["spec"]["containers"].as_array().unwrap().iter().map(|one| text(&one["name"])).collect();
+    let order: Vec<_> = live["spec"]["template"]["spec"]["containers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| text(&one["name"]))
+        .collect();
     assert_eq!(order, ["istio-proxy", "app", "cache"]);
 }
 
@@ -58,7 +62,11 @@ async fn named_containers_and_no_others_are_injected() {
     let status = world.settled("all", "True/Ready", "matched=2").await;
     let attention = attention(&status);
     assert_eq!(attention.len(), 3, "{attention:#?}");
-    assert!(attention.iter().any(|line| line.starts_with("TracingPolicy/all ContainerNotFound: ") && line.contains("nobody")));
+    assert!(
+        attention
+            .iter()
+            .any(|line| line.starts_with("TracingPolicy/all ContainerNotFound: ") && line.contains("nobody"))
+    );
     assert_eq!(managed(&world.get("Deployment", "web").await), None);
 }
 
@@ -147,7 +155,10 @@ async fn an_export_that_cannot_be_found_changes_nothing_and_says_why() {
         let ready = format!("False/{reason}");
         let status = world.settled("all", &ready, "matched=1 injected=1").await;
         assert_eq!((condition(&status, "ResolvedRefs"), condition(&status, "Programmed")), (ready.clone(), ready));
-        assert_eq!((condition(&status, "Accepted"), condition(&status, "Stalled")), ("True/Accepted".into(), String::new()));
+        assert_eq!(
+            (condition(&status, "Accepted"), condition(&status, "Stalled")),
+            ("True/Accepted".into(), String::new())
+        );
         let message = text(&condition_of(&status, "Ready").unwrap()["message"]);
         assert!(message.contains("this version"), "{message}");
         let accepted = text(&condition_of(&status, "Accepted").unwrap()["message"]);

@@ -9,7 +9,7 @@ use crate::support::eventually;
 
 /// The types of all conditions.
 fn types(policy: &Value) -> Vec<&str> {
-    policy["status"]["conditions"].as_array().unwrap().iter().map(|condition| text(&condition["type"])).collect()
+    policy["status"]["conditions"].as_array().into_iter().flatten().map(|condition| text(&condition["type"])).collect()
 }
 
 #[tokio::test]
@@ -99,10 +99,20 @@ async fn kubectl_shows_columns() {
     };
     for resource in ["trp", "tracingpolicies.tracesteward.io", "tracing"] {
         let table = table(&["get", resource]);
-        assert_eq!(table[0], ["NAME", "ENABLED", "READY", "REASON", "MATCHED", "INJECTED", "RATIO", "AGE"], "{resource}");
+        assert_eq!(
+            table[0],
+            ["NAME", "ENABLED", "READY", "REASON", "MATCHED", "INJECTED", "RATIO", "AGE"],
+            "{resource}"
+        );
         let name = |row: &[String]| row[0].trim_start_matches("tracingpolicy.tracesteward.io/").to_owned();
-        assert_eq!((name(&table[1]).as_str(), &table[1][1..7]), ("all", &["true", "True", "Ready", "1", "1", "0.25"].map(String::from)[..]));
-        assert_eq!((name(&table[2]).as_str(), &table[2][1..6]), ("off", &["false", "True", "Disabled", "0", "0"].map(String::from)[..]));
+        assert_eq!(
+            (name(&table[1]).as_str(), &table[1][1..7]),
+            ("all", &["true", "True", "Ready", "1", "1", "0.25"].map(String::from)[..])
+        );
+        assert_eq!(
+            (name(&table[2]).as_str(), &table[2][1..6]),
+            ("off", &["false", "True", "Disabled", "0", "0"].map(String::from)[..])
+        );
     }
     let wide = table(&["get", "trp", "-o", "wide"]);
     assert!(wide[0].ends_with(&["ENDPOINT".to_owned(), "MESSAGE".to_owned(), "AGE".to_owned()]), "{:?}", wide[0]);

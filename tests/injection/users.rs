@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::fixtures::{
-    World, attention, container, env, held, managed, names, policy, shared, template, text, value, workload, workload_of,
+    World, attention, container, env, held, managed, names, policy, shared, template, text, value, workload,
+    workload_of,
 };
 
 const EXPORT: [&str; 5] = [
@@ -54,7 +55,9 @@ fn plain(name: &str, value: &str) -> Value {
 /// A namespace with the headers Secret and a full policy.
 async fn world(prefix: &str) -> World<'static> {
     let world = World::new(shared().await, prefix).await;
-    world.kubectl(&["create", "secret", "generic", "headers", "--from-literal=OTEL_EXPORTER_OTLP_HEADERS=a=b"]).success();
+    world
+        .kubectl(&["create", "secret", "generic", "headers", "--from-literal=OTEL_EXPORTER_OTLP_HEADERS=a=b"])
+        .success();
     world.apply(&policy("all", &full()));
     world
 }
@@ -97,7 +100,7 @@ async fn what_is_set_before_is_left_alone_with_its_group() {
     for (name, entry, left_out) in &cases {
         let live = world.get("Deployment", name).await;
         assert_eq!(held(&live, "app"), all_but(left_out), "{name}");
-        assert_eq!(own(&live), [entry.clone()], "{name}: untouched");
+        assert_eq!(own(&live), std::slice::from_ref(entry), "{name}: untouched");
     }
     assert_eq!(world.counted(mark).len(), 13, "no write was tried that had to fail");
     let attention = attention(&status);
@@ -283,8 +286,11 @@ async fn variables_listed_twice_stay_as_they_are() {
     let mark = world.plane.audit_mark();
     let _operator = world.operator(&[]).await;
     let status = world.settled("all", "True/Ready", "matched=3 injected=3 overridden=2").await;
-    let left_out: [(&str, &str, &[&str]); 3] =
-        [("foo", "FOO", &[]), ("service", "OTEL_SERVICE_NAME", &["OTEL_SERVICE_NAME"]), ("endpoint", EXPORT[0], &EXPORT)];
+    let left_out: [(&str, &str, &[&str]); 3] = [
+        ("foo", "FOO", &[]),
+        ("service", "OTEL_SERVICE_NAME", &["OTEL_SERVICE_NAME"]),
+        ("endpoint", EXPORT[0], &EXPORT),
+    ];
     for (name, variable, left_out) in left_out {
         let live = world.get("Deployment", name).await;
         assert_eq!(held(&live, "app"), all_but(left_out), "{name}");
@@ -348,7 +354,8 @@ async fn helm_upgrades_keep_what_is_ours() {
     std::fs::write(chart.join("values.yaml"), "image: registry.example/app:1").unwrap();
     let mut manifest = workload_of("Deployment", "WEB", &json!([container("app", &json!([plain("MODE", "fast")]))]));
     manifest["spec"]["template"]["spec"]["containers"][0]["image"] = json!("IMAGE");
-    let template_text = manifest.to_string().replace("WEB", "{{ .Release.Name }}").replace("IMAGE", "{{ .Values.image }}");
+    let template_text =
+        manifest.to_string().replace("WEB", "{{ .Release.Name }}").replace("IMAGE", "{{ .Values.image }}");
     std::fs::write(chart.join("templates/web.yaml"), template_text).unwrap();
     let helm = |args: &[&str]| {
         let mut command = world.plane.command("helm", &world.plane.admin_kubeconfig());
@@ -356,7 +363,9 @@ async fn helm_upgrades_keep_what_is_ours() {
     };
     let path = chart.to_string_lossy().into_owned();
     let methods = [("server", "--server-side=true"), ("client", "--server-side=false")];
-    methods.iter().for_each(|(name, method)| drop(helm(&["install", name, &path, method])));
+    for (name, method) in methods {
+        helm(&["install", name, &path, method]);
+    }
     let _operator = world.operator(&[]).await;
     world.settled("all", "True/Ready", "matched=2 injected=2").await;
     let mark = world.plane.audit_mark();
