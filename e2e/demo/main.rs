@@ -1,12 +1,7 @@
 //! `make demo`: the main job on a real control plane of its own, with everything printed that a user would see.
 //!
 //! `--once` (or `DEMO_ONCE=1`) ends after showing; else the cluster stays until Ctrl-C.
-#![allow(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a demo prints, and stops where it fails"
-)]
+#![allow(clippy::expect_used, clippy::print_stderr, reason = "a demo stops where it fails, and says why")]
 
 #[path = "../../tests/support/mod.rs"]
 mod support;

@@ -105,7 +105,10 @@ impl Screen {
 /// The containers of a workload.
 pub(crate) fn containers(workload: &Value) -> Vec<Container> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let spec = workload.pointer("/spec/jobTemplate/spec/template").unwrap_or(&workload["spec"]["template"]);
+    let spec = workload
+        .pointer("/spec/jobTemplate/spec/template")
+        .or_else(|| workload.pointer("/spec/template"))
+        .unwrap_or(&Value::Null);
     let of = |container: &Value| Container {
         title: format!(
             "{} {}, container {}",

@@ -221,9 +221,8 @@ fn a_terminal_gets_colour_unless_it_is_not_wanted() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_fault() {
-    let many: String =
-        (0..3_000).map(|index| format!("---\n{}", BAD.replace("bad", &format!("bad-{index}")))).collect();
-    let files = Files::new(&[("many.yaml", &many)]);
+    let many: Vec<_> = (0..3_000).map(|index| BAD.replace("bad", &format!("bad-{index}"))).collect();
+    let files = Files::new(&[("many.yaml", &many.join("---\n"))]);
     for subcommand in ["validate", "render"] {
         let line = format!(
             "{} {subcommand} {} 2>&1 | head -1; exit ${{PIPESTATUS[0]}}",
