@@ -1,5 +1,9 @@
 //! Regular expressions that CEL (RE2) and the Rust checks share, so that both give the same answer.
 
+use std::sync::LazyLock;
+
+use regex_lite::Regex;
+
 /// A Go duration such as `1m30s` or `.5s`; the sign `-` is left out because every duration here is positive.
 pub const DURATION: &str = r"^[+]?(([0-9]{1,10}[.]?[0-9]{0,10}|[.][0-9]{1,10})(ns|us|µs|μs|ms|s|m|h))+$";
 
@@ -15,11 +19,13 @@ pub const ENDPOINT: &str =
 /// A DNS subdomain as Kubernetes names objects (RFC 1123).
 pub const DNS_SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
-/// Whether `text` matches one of the patterns of this module.
-///
-/// Compiling takes microseconds and the patterns are few, so callers that check many values keep the result.
-pub fn matches(pattern: &str, text: &str) -> bool {
-    regex_lite::Regex::new(pattern).is_ok_and(|compiled| compiled.is_match(text))
+/// Whether `text` matches one of the patterns of this module; each is compiled once.
+pub fn matches(pattern: &'static str, text: &str) -> bool {
+    static COMPILED: LazyLock<Vec<(&'static str, Option<Regex>)>> = LazyLock::new(|| {
+        [DURATION, MILLISECONDS, ENDPOINT, DNS_SUBDOMAIN].map(|pattern| (pattern, Regex::new(pattern).ok())).into()
+    });
+    let compiled = COMPILED.iter().find(|(known, _)| *known == pattern).and_then(|(_, regex)| regex.as_ref());
+    compiled.is_some_and(|regex| regex.is_match(text))
 }
 
 #[cfg(test)]

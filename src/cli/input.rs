@@ -177,12 +177,13 @@ mod tests {
     #[test]
     fn nothing_is_read_twice_and_links_that_lead_back_are_harmless() {
         let root = tree();
-        symlink(root.path(), root.path().join("a/back")).unwrap();
+        symlink(root.path(), root.path().join("a/back.yaml")).unwrap();
         symlink(root.path().join("b.yaml"), root.path().join("same.yaml")).unwrap();
         let arguments =
             [root.path().join("a/x.yml"), root.path().to_owned(), root.path().join("b.yaml"), "-".into(), "-".into()];
         let reading = read(&arguments, &mut "kind: In".as_bytes());
         assert_eq!(names(&reading), ["X", "Z", "B", "In"]);
+        assert_eq!(reading.diagnostics, []);
         assert_eq!(reading.documents.last().unwrap().file().name(), "<stdin>");
     }
 

@@ -44,6 +44,8 @@ pub(super) struct Args {
     secrets_verify: bool,
 }
 
+/// How long giving back the lease may take at the end.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the API server may be silent before an idle connection counts as dead.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -85,12 +87,13 @@ async fn operate(args: &Args) -> Result<(), OperatorError> {
     let client = client(args.kubeconfig.as_ref()).await?;
     let listener = web::bind(args.http_address).await?;
     let instance = variable("POD_NAME").or_else(|| variable("HOSTNAME"));
-    let leading = if args.leader_elect {
+    let (leading, election) = if args.leader_elect {
         let namespace = own_namespace.as_deref().ok_or(OperatorError::NoNamespace)?;
-        leader::elect(client.clone(), namespace, instance.as_deref())
+        let (leading, election) = leader::elect(client.clone(), namespace, instance.as_deref());
+        (leading, Some(election))
     } else {
         // Nobody else may write: this process leads for good.
-        watch::channel(true).1
+        (watch::channel(true).1, None)
     };
     let options = Options {
         own_namespace,
@@ -98,15 +101,18 @@ async fn operate(args: &Args) -> Result<(), OperatorError> {
         verify_secrets: args.secrets_verify,
         instance,
     };
-    let controller = Controller::new(client.clone(), &options, leading.clone());
+    let controller = Controller::new(client.clone(), &options, leading);
     let stop = stop_signal();
     let stop_web = wait_for(stop.clone());
     let probes = tokio::spawn(web::serve(listener, controller.context(), client, stop_web));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), http = %args.http_address, "started");
     controller.run(stop).await;
-    tracing::info!("stopped");
-    drop(leading);
+    // The controller was the last listener: the lease is given back, so that the next replica need not wait it out.
+    if let Some(election) = election {
+        drop(tokio::time::timeout(RELEASE_TIMEOUT, election).await);
+    }
     probes.abort();
+    tracing::info!("stopped");
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kube::Client;
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle};
 
 /// The name of the Lease.
 const LEASE: &str = "tracesteward";
@@ -15,21 +15,24 @@ const GRACE: u64 = 5;
 /// Pause after a failure.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Takes part in the election; true is said while this process leads. Ends when nobody listens.
-pub fn elect(client: Client, namespace: &str, identity: Option<&str>) -> watch::Receiver<bool> {
+/// Takes part in the election; true is said while this process leads. The task ends, and gives the lease back, when
+/// nobody listens any more.
+pub fn elect(client: Client, namespace: &str, identity: Option<&str>) -> (watch::Receiver<bool>, JoinHandle<()>) {
     let (sender, receiver) = watch::channel(false);
     let (namespace, identity) = (namespace.to_owned(), identity.map(str::to_owned));
-    tokio::spawn(async move {
-        while !sender.is_closed() {
+    let task = tokio::spawn(async move {
+        loop {
             if let Err(error) = stand(&client, &namespace, identity.as_deref(), &sender).await {
                 tracing::warn!(%error, namespace, "leader election failed; trying again");
             }
             // Whatever happened, nothing is written until the lease is confirmed anew.
             sender.send_replace(false);
-            tokio::time::sleep(RETRY).await;
+            if tokio::time::timeout(RETRY, sender.closed()).await.is_ok() {
+                return;
+            }
         }
     });
-    receiver
+    (receiver, task)
 }
 
 async fn stand(

@@ -37,7 +37,7 @@ pub fn apply_patch(workload: &Workload, containers: &[ContainerPlan]) -> Value {
 }
 
 /// Merges the variables into a whole manifest as server-side apply does: entries of the operator that are no longer
-/// wanted go, those that are there get their new value, new ones come last.
+/// wanted go, those that are there get their new value, new ones come behind the one that precedes them in the patch.
 pub fn merge_into(manifest: &mut Value, workload: &Workload, containers: &[ContainerPlan]) {
     let Some(list) =
         pod_spec(manifest, workload.id.kind).and_then(|spec| spec.get_mut("containers")).and_then(Value::as_array_mut)
@@ -59,13 +59,15 @@ pub fn merge_into(manifest: &mut Value, workload: &Workload, containers: &[Conta
             let ours = known.held.contains(name) && !known.is_users(name);
             !ours || is_wanted(name)
         });
+        let mut behind = None;
         for variable in wanted {
-            let position =
-                env.iter().position(|entry| entry.get("name").and_then(Value::as_str) == Some(variable.name));
-            match position.and_then(|position| env.get_mut(position)) {
+            let live = env.iter().position(|entry| entry.get("name").and_then(Value::as_str) == Some(variable.name));
+            let place = live.unwrap_or_else(|| behind.map_or(env.len(), |previous: usize| previous + 1));
+            match env.get_mut(place).filter(|_| live.is_some()) {
                 Some(live) => *live = entry(variable),
-                None => env.push(entry(variable)),
+                None => env.insert(place, entry(variable)),
             }
+            behind = Some(place);
         }
         if env.is_empty() {
             container.shift_remove("env");

@@ -19,6 +19,8 @@ pub use no_effect::no_effect;
 
 /// At most this many entries of `status.attention`.
 const MAX_ATTENTION: usize = 16;
+/// Characters of a message of an entry; what the API server says can be long.
+const MAX_MESSAGE: usize = 512;
 
 /// What there is to say about a policy.
 #[derive(Clone, Debug, Default)]
@@ -252,7 +254,8 @@ fn attention(
     }
     ranked.extend(shared.map(|finding| (6, about_policy("SharedServiceName", finding))));
     ranked.sort();
-    ranked.into_iter().map(|(_, entry)| entry).take(MAX_ATTENTION).collect()
+    let cut = |entry: Attention| Attention { message: entry.message.chars().take(MAX_MESSAGE).collect(), ..entry };
+    ranked.into_iter().map(|(_, entry)| cut(entry)).take(MAX_ATTENTION).collect()
 }
 
 fn condition(kind: &str, status: &str, reason: &str, message: &str, generation: i64) -> Condition {

@@ -81,11 +81,18 @@ fn json_lists_are_expanded_and_show_only_the_field() {
 
 #[test]
 fn an_anchor_shared_with_a_secret_shows_nothing_of_it() {
-    let input = "apiVersion: v1\nkind: List\nitems:\n- kind: Secret\n  stringData: &d {password: hunter2}\n- kind: TracingPolicy\n  spec: {attributes: *d}\n";
+    let input = "apiVersion: v1
+kind: List
+items:
+- {kind: Secret, stringData: &d {password: hunter2}, more: &l [hunter2]}
+- kind: TracingPolicy
+  spec: {attributes: *d, containers: *l}
+";
     let reading = text(input);
     let policy = &reading.documents[1];
     assert_eq!(policy.value()["spec"]["attributes"]["password"], "hunter2");
-    assert_eq!(fields(policy, "spec.attributes.password"), shown(7, 10, "attributes"));
+    assert_eq!(fields(policy, "spec.attributes.password"), shown(6, 10, "attributes"));
+    assert_eq!(place(policy, &FieldPath::fields("spec.containers").index(0)), shown(6, 26, "containers"));
 }
 
 /// Every excerpt and message of a reading.
