@@ -61,7 +61,8 @@ pub fn merge_into(manifest: &mut Value, workload: &Workload, containers: &[Conta
         let wanted = containers.iter().find(|plan| plan.name == known.name).map(|plan| plan.variables.as_slice());
         let wanted = wanted.unwrap_or_default();
         let Some(container) = live.as_object_mut() else { continue };
-        let mut env = match container.remove("env") {
+        // Taken out of its place and put back there: whoever compares the output sees only what changed.
+        let mut env = match container.get_mut("env").map(Value::take) {
             Some(Value::Array(env)) => env,
             _ => Vec::new(),
         };
@@ -81,7 +82,9 @@ pub fn merge_into(manifest: &mut Value, workload: &Workload, containers: &[Conta
             }
             behind = Some(place);
         }
-        if !env.is_empty() {
+        if env.is_empty() {
+            container.shift_remove("env");
+        } else {
             container.insert("env".to_owned(), Value::Array(env));
         }
     }

@@ -1,0 +1,8 @@
+//! By subject.
+
+mod common;
+mod crds;
+mod hostile;
+mod render;
+mod snapshots;
+mod validate;

@@ -1,0 +1,7 @@
+//! By subject.
+
+mod attach;
+mod common;
+mod env;
+mod inject;
+mod laws;
