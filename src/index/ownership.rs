@@ -3,6 +3,10 @@
 //! A variable is the user's where any other manager holds its key, also where the operator holds it too: what the user
 //! declares must not depend on who came first. It is the operator's where only its own manager holds the key, even
 //! when the value was taken over and dropped again (facts/gitops.md, row h).
+//!
+//! Who takes a value over without server-side apply (`kubectl apply`, `kubectl set env`) holds the value alone; the entry
+//! itself is still held by the operator's manager only, and letting go of it would remove it together with the user's
+//! value. Such an entry is *kept*: applied by its name, without a value.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +21,8 @@ use crate::api::MANAGER_INJECTED;
 pub(super) struct Ownership {
     ours: BTreeMap<String, BTreeSet<String>>,
     others: BTreeMap<String, BTreeSet<String>>,
+    /// Those of `others` that are held as entries, and not in part only.
+    entries: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Ownership {
@@ -28,7 +34,10 @@ impl Ownership {
                 entry.manager.as_deref() == Some(MANAGER_INJECTED) && entry.operation.as_deref() == Some("Apply");
             let names = if ours { &mut ownership.ours } else { &mut ownership.others };
             if let Some(fields) = &entry.fields_v1 {
-                collect(kind, &fields.0, names);
+                collect(kind, &fields.0, names, |_| true);
+                if !ours {
+                    collect(kind, &fields.0, &mut ownership.entries, |variable| variable.get(".").is_some());
+                }
             }
         }
         ownership
@@ -44,6 +53,11 @@ impl Ownership {
         self.is_held(container, name) && !has(&self.others, container, name)
     }
 
+    /// Whether the variable is somebody else's, in an entry that only the operator's manager holds.
+    pub(super) fn is_kept(&self, container: &str, name: &str) -> bool {
+        self.is_held(container, name) && has(&self.others, container, name) && !has(&self.entries, container, name)
+    }
+
     /// Containers in which the operator holds any variable.
     pub(super) fn holds_any(&self, container: &str) -> bool {
         self.ours.get(container).is_some_and(|names| !names.is_empty())
@@ -54,7 +68,12 @@ fn has(names: &BTreeMap<String, BTreeSet<String>>, container: &str, name: &str) 
     names.get(container).is_some_and(|held| held.contains(name))
 }
 
-fn collect(kind: WorkloadKind, fields: &Value, names: &mut BTreeMap<String, BTreeSet<String>>) {
+fn collect(
+    kind: WorkloadKind,
+    fields: &Value,
+    names: &mut BTreeMap<String, BTreeSet<String>>,
+    counts: impl Fn(&Value) -> bool,
+) {
     let mut template = fields;
     for step in kind.template_path().iter().chain(&["spec", "containers"]) {
         let Some(next) = template.get(format!("f:{step}")) else { return };
@@ -62,7 +81,10 @@ fn collect(kind: WorkloadKind, fields: &Value, names: &mut BTreeMap<String, BTre
     }
     for (container, fields) in keyed(template) {
         let Some(env) = fields.get("f:env") else { continue };
-        names.entry(container).or_default().extend(keyed(env).map(|(name, _)| name));
+        names
+            .entry(container)
+            .or_default()
+            .extend(keyed(env).filter(|(_, fields)| counts(fields)).map(|(name, _)| name));
     }
 }
 

@@ -46,8 +46,11 @@ pub struct Container {
     pub env_from: bool,
     /// Names of variables that are listed more than once, of any kind.
     pub duplicates: Vec<String>,
-    /// The variables that the operator's field manager holds, also those that somebody else holds too.
+    /// The variables that the operator's field manager holds, also those that somebody else holds too; without `kept`.
     pub held: BTreeSet<&'static str>,
+    /// Variables whose value is somebody else's, in an entry that only the operator's field manager holds: it must go on
+    /// holding them, or they would vanish with the user's value.
+    pub kept: BTreeSet<String>,
     /// Whether the operator's field manager holds variables that this version does not know.
     pub holds_unknown: bool,
 }
@@ -116,18 +119,25 @@ impl Container {
                 duplicates.insert(variable.name.clone());
             }
         }
+        let kept: BTreeSet<_> = variables
+            .iter()
+            .filter(|variable| ownership.is_kept(&raw.name, &variable.name))
+            .map(|variable| variable.name.clone())
+            .collect();
+        let holds =
+            |variable: &RawEnvVar| ownership.is_held(&raw.name, &variable.name) && !kept.contains(&variable.name);
         let held: BTreeSet<_> = variables
             .iter()
-            .filter(|variable| ownership.is_held(&raw.name, &variable.name))
+            .filter(|variable| holds(variable))
             .filter_map(|variable| env_name(&variable.name))
             .collect();
         let holds_unknown = ownership.holds_any(&raw.name) && {
             let known = |variable: &RawEnvVar| env_name(&variable.name).is_some();
-            variables.iter().any(|variable| ownership.is_held(&raw.name, &variable.name) && !known(variable))
+            variables.iter().any(|variable| holds(variable) && !known(variable))
         };
         let env = variables.into_iter().filter_map(|variable| EnvVar::reduce(variable, &raw.name, ownership)).collect();
         let env_from = raw.env_from.is_some_and(|sources| !sources.is_empty());
-        Self { name: raw.name, env, env_from, duplicates: duplicates.into_iter().collect(), held, holds_unknown }
+        Self { name: raw.name, env, env_from, duplicates: duplicates.into_iter().collect(), held, kept, holds_unknown }
     }
 
     /// The variable with this name, if the container lists it.

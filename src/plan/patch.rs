@@ -5,11 +5,13 @@ use serde_json::{Map, Value, json};
 use super::{env::Variable, inject::ContainerPlan};
 use crate::{
     api::HEADERS_KEY,
-    index::{EnvValue, Workload, WorkloadKind},
+    index::{Container, ENV_NAMES, EnvValue, Workload, WorkloadKind},
 };
 
 /// The operator's whole intent for a workload, as an apply configuration: exactly the fields that it owns afterwards.
 /// No variables at all is the empty intent, which withdraws everything.
+///
+/// A variable that the user has taken over in an entry which only the operator holds stays in it by its name alone.
 ///
 /// The uid keeps an apply from creating a workload that was deleted meanwhile.
 pub fn apply_patch(workload: &Workload, containers: &[ContainerPlan]) -> Value {
@@ -23,10 +25,21 @@ pub fn apply_patch(workload: &Workload, containers: &[ContainerPlan]) -> Value {
         "kind": workload.id.kind.as_str(),
         "metadata": metadata,
     });
-    let containers: Vec<_> = containers
+    let entries = |live: &Container| {
+        let planned = containers.iter().find(|planned| planned.name == live.name);
+        let planned = planned.map_or(&[][..], |planned| planned.variables.as_slice());
+        let kept = live.kept.iter().map(|name| (name.as_str(), json!({"name": name})));
+        let mut entries: Vec<_> = planned.iter().map(|variable| (variable.name, entry(variable))).chain(kept).collect();
+        // In the order of a first injection, so that nothing moves.
+        entries.sort_by_key(|(name, _)| ENV_NAMES.iter().position(|known| known == name).unwrap_or(ENV_NAMES.len()));
+        entries.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>()
+    };
+    let containers: Vec<_> = workload
+        .containers
         .iter()
-        .filter(|container| !container.variables.is_empty())
-        .map(|container| json!({"name": container.name, "env": container.variables.iter().map(entry).collect::<Vec<_>>()}))
+        .map(|live| (live, entries(live)))
+        .filter(|(_, entries)| !entries.is_empty())
+        .map(|(live, entries)| json!({"name": live.name, "env": entries}))
         .collect();
     if !containers.is_empty()
         && let Some(spec) = pod_spec(&mut patch, workload.id.kind)

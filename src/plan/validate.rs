@@ -161,8 +161,10 @@ const fn is_matcher((route, prefix, span_name): (bool, bool, bool)) -> bool {
 fn limits(limits: &Limits, path: &FieldPath, findings: &mut Findings) {
     duration(limits.schedule_delay.as_ref(), &path.field("scheduleDelay"), findings);
     duration(limits.export_timeout.as_ref(), &path.field("exportTimeout"), findings);
-    // The defaults are the SDKs' (OpenTelemetry specification, batch span processor).
-    let too_large = limits.batch_size.unwrap_or(512) > limits.queue_size.unwrap_or(2048);
+    // The defaults are the SDKs' (OpenTelemetry specification, batch span processor). A queue of nothing is out of range,
+    // which says enough.
+    let queue_size = limits.queue_size.unwrap_or(2048);
+    let too_large = queue_size >= 1 && limits.batch_size.unwrap_or(512) > queue_size;
     let field = if limits.batch_size.is_some() { "batchSize" } else { "queueSize" };
     findings.add_if(too_large, Code::TRC0117, path.field(field));
 }

@@ -29,9 +29,11 @@ impl Operator {
         operator
     }
 
-    /// Starts the operator without waiting.
+    /// Starts the operator without waiting. Each has a pod's name of its own, as the chart gives it: that is who it is
+    /// in the election.
     pub(crate) fn spawn(plane: &ControlPlane, kubeconfig: &Path, extra_args: &[&str]) -> Self {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let (http_port, webhook_port) = (free_port(), free_port());
         let mut command = Command::new(binary());
         for (variable, _) in std::env::vars_os() {
@@ -42,6 +44,7 @@ impl Operator {
         command
             .arg("operator")
             .args(extra_args)
+            .env("POD_NAME", format!("operator-{number}"))
             .env("TRACESTEWARD_KUBECONFIG", kubeconfig)
             .env("TRACESTEWARD_NAMESPACE", NAMESPACE)
             .env("TRACESTEWARD_HTTP_ADDRESS", format!("127.0.0.1:{http_port}"))
@@ -51,7 +54,7 @@ impl Operator {
             .env("TRACESTEWARD_LOG_FORMAT", "json")
             .env_remove("KUBECONFIG")
             .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT");
-        let log = format!("operator-{}.log", STARTED.fetch_add(1, Ordering::Relaxed));
+        let log = format!("operator-{number}.log");
         Self { process: Process::start("the operator", &command, &plane.folder().join(log)), http_port, webhook_port }
     }
 

@@ -1,0 +1,137 @@
+//! One table of policies, put to everybody who may refuse one: the API server with the CRD's rules, and the operator.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "clippy's exception for tests does not reach their helpers")]
+
+mod fixtures;
+mod support;
+
+use fixtures::{documents, file, policy, shared, text};
+use kube::api::PostParams;
+use kube::core::{Request, Status};
+use serde_json::Value;
+use tracesteward::diagnostics::{Code, Severity};
+
+/// A case of the table.
+struct Case {
+    name: String,
+    code: Option<Code>,
+    /// What the API server says in words of its own.
+    schema: Option<String>,
+    is_warning: bool,
+    object: Value,
+}
+
+impl Case {
+    /// The words with which the API server must refuse it, if it must.
+    fn refusal(&self) -> Option<String> {
+        let code = self.code.filter(|_| !self.is_warning)?;
+        Some(self.schema.clone().unwrap_or_else(|| format!("{code}: {}", code.message())))
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let table = documents(&file("tests/cases/policies.yaml")).remove(0);
+    let read = |case: &Value| {
+        for key in case.as_object().unwrap().keys() {
+            assert!(["name", "code", "schema", "warning", "spec"].contains(&key.as_str()), "{key}: what is that?");
+        }
+        Case {
+            name: text(&case["name"]).to_owned(),
+            code: case.get("code").map(|code| Code::parse(text(code)).unwrap_or_else(|| panic!("{code}"))),
+            schema: case.get("schema").map(|words| text(words).to_owned()),
+            is_warning: case["warning"] == true,
+            object: policy("case", &case["spec"]),
+        }
+    };
+    let cases: Vec<_> = table.as_array().unwrap().iter().map(read).collect();
+    assert!(cases.len() > 60, "only {} cases were read", cases.len());
+    cases
+}
+
+/// What is between two codes is one refusal; the API server may add `, ` and `<nil>: ` around them.
+fn codes_in(message: &str) -> Vec<&str> {
+    message.match_indices("TRC").filter_map(|(at, _)| message.get(at..at + 7)).collect()
+}
+
+#[tokio::test]
+async fn the_api_server_refuses_what_the_table_says() {
+    let plane = shared().await;
+    let namespace = plane.namespace("refusals").await;
+    let client = plane.client().await;
+    let url = format!("/apis/tracesteward.io/v1alpha1/namespaces/{namespace}/tracingpolicies");
+    let params = PostParams { dry_run: true, ..PostParams::default() };
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let body = case.object.to_string().into_bytes();
+        let mut request = Request::new(url.clone()).create(&params, body).unwrap();
+        *request.uri_mut() = format!("{}&fieldValidation=Strict", request.uri()).parse().unwrap();
+        let said = match client.request_text(request).await {
+            Ok(_) => None,
+            Err(kube::Error::Api(status)) => Some(*status),
+            Err(error) => panic!("{}: {error}", case.name),
+        };
+        let fault = match (case.refusal(), &said) {
+            (None, None) => None,
+            (None, Some(status)) => Some(format!("refused: {}", status.message)),
+            (Some(words), None) => Some(format!("accepted, not refused with {words}")),
+            (Some(words), Some(status)) => disagreement(&case, &words, status),
+        };
+        wrong.extend(fault.map(|fault| format!("{}: {fault}", case.name)));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// How a refusal differs from what it must be.
+fn disagreement(case: &Case, words: &str, status: &Status) -> Option<String> {
+    let is_right = if case.schema.is_some() {
+        status.message.contains(words)
+    } else {
+        // One cause, which ends with exactly these words; none beside it that a user would have to puzzle over.
+        let causes = status.details.as_ref().map_or(&[][..], |details| &details.causes);
+        let code = case.code.map(Code::as_str).unwrap_or_default();
+        let ends = causes.iter().any(|cause| cause.message == words || cause.message.ends_with(&format!(": {words}")));
+        ends && causes.len() == 1 && codes_in(&status.message) == [code]
+    };
+    (!is_right).then(|| format!("must say {words:?}, says {:?}", status.message))
+}
+
+#[test]
+fn the_operator_finds_what_the_table_says() {
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let found = tracesteward::plan::read_policy(&case.object, "team").findings;
+        let (errors, others): (Vec<_>, Vec<_>) =
+            found.iter().partition(|finding| finding.severity() == Severity::Error);
+        let codes = |findings: &[&tracesteward::diagnostics::Diagnostic]| -> Vec<Code> {
+            findings.iter().map(|finding| finding.code).collect()
+        };
+        let show = |findings: &[&tracesteward::diagnostics::Diagnostic]| -> String {
+            let each = findings.iter().map(|finding| format!("{} at {}", finding.code, finding.path));
+            each.collect::<Vec<_>>().join("; ")
+        };
+        let expected = case.code.as_slice();
+        let is_right = if case.is_warning {
+            errors.is_empty() && codes(&others) == expected
+        } else {
+            codes(&errors) == expected && (case.code.is_some() || others.is_empty())
+        };
+        if !is_right {
+            wrong.push(format!("{}: {expected:?} expected, found {} {}", case.name, show(&errors), show(&others)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn kubectl_shows_the_refusal_to_the_user() {
+    let plane = shared().await;
+    let namespace = plane.namespace("kubectl").await;
+    let told: Vec<_> =
+        cases().into_iter().filter(|case| case.schema.is_some() || case.name.starts_with("enabled w")).collect();
+    assert!(told.len() > 8);
+    for case in told {
+        let args = ["create", "--dry-run=server", "--namespace", &namespace, "-f", "-"];
+        let said = plane.kubectl_stdin(&args, &case.object.to_string()).failure();
+        let words = case.refusal().unwrap();
+        assert!(said.contains(&words), "{}: must say {words:?}, says {said:?}", case.name);
+    }
+}
