@@ -182,7 +182,7 @@ impl Demo {
         say!("{kubectl} get trp -A -o wide");
         say!("{kubectl} describe trp checkout -n {NAMESPACE}");
         say!(
-            "{kubectl} set env deployment/fulfilment-worker -n {NAMESPACE} OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://mine:4318   # yours wins"
+            "{kubectl} set env deployment/checkout -n {NAMESPACE} OTEL_EXPORTER_OTLP_ENDPOINT=http://mine:4317   # yours wins"
         );
         say!(
             "{kubectl} patch trp checkout -n {NAMESPACE} --type merge -p '{{\"spec\":{{\"sampling\":{{\"ratio\":1}}}}}}'"
