@@ -182,3 +182,27 @@ fn what_is_listed_twice_is_the_users() {
     let plan = plan_of(vec![everything()], &object);
     assert!(plan.containers[0].withheld.contains(&"OTEL_SERVICE_NAME"));
 }
+
+#[test]
+fn a_value_taken_over_in_our_entry_stays_in_it() {
+    // `kubectl set env` and `kubectl apply` hold the value alone: the entry would go with us.
+    let mut object = applied(&plain(), plan_of(vec![everything()], &plain()).intent());
+    let template = &mut object["spec"]["template"]["spec"]["containers"][0];
+    template["env"][0]["value"] = "http://mine".into();
+    let mut theirs = managed("Deployment", &[("kubectl-set", "Update", "app", &["OTEL_EXPORTER_OTLP_ENDPOINT"])]);
+    let entry = "/0/fieldsV1/f:spec/f:template/f:spec/f:containers/k:{\"name\":\"app\"}/f:env/k:{\"name\":\"OTEL_EXPORTER_OTLP_ENDPOINT\"}";
+    *theirs.pointer_mut(entry).unwrap() = serde_json::json!({"f:value": {}});
+    let entries = object["metadata"]["managedFields"].as_array_mut().unwrap();
+    entries.extend(theirs.as_array().unwrap().clone());
+
+    for policies in [vec![everything()], vec![]] {
+        let plan = plan_of(policies.clone(), &object);
+        assert!(plan.needs_write, "the rest of the group goes");
+        let patch = apply_patch(&read(&object), plan.intent());
+        let env = patch.pointer("/spec/template/spec/containers/0/env").and_then(Value::as_array).unwrap();
+        assert_eq!(env[0], serde_json::json!({"name": "OTEL_EXPORTER_OTLP_ENDPOINT"}), "by its name alone");
+        let names: Vec<_> = env.iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+        assert!(!names.contains(&"OTEL_EXPORTER_OTLP_HEADERS"), "no credential for an endpoint of the user's");
+        assert_eq!(names.len() > 1, !policies.is_empty());
+    }
+}

@@ -1,0 +1,145 @@
+//! The documentation says what the code does, as far as a check can see.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says why and stops"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tracesteward::api::crds;
+use tracesteward::index::ENV_NAMES;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every page that users and contributors read.
+fn pages() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join("docs"), root().join("charts")];
+    let is_page = |path: &Path| path.extension().is_some_and(|extension| extension == "md");
+    found.extend(fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| is_page(path)));
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if is_page(&path) {
+                found.push(path);
+            }
+        }
+    }
+    assert!(found.len() > 5, "{found:?}");
+    found
+}
+
+/// Paths of all fields below a schema: `targets[].kind`.
+fn fields(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
+    for (name, below) in schema["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        found.insert(path.clone());
+        // Conditions are Kubernetes' own type.
+        if name != "conditions" {
+            fields(below, &path, found);
+            fields(&below["items"], &format!("{path}[]"), found);
+        }
+    }
+}
+
+/// The first cells of the rows of all tables.
+fn first_cells(page: &str) -> BTreeSet<String> {
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| row.split('`').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_reference_has_every_field_and_every_variable_and_no_other() {
+    let (_, crd) = crds().unwrap().into_iter().find(|(_, crd)| crd.spec.names.kind == "TracingPolicy").unwrap();
+    let crd = serde_json::to_value(crd).unwrap();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+    let mut known = BTreeSet::new();
+    fields(&schema["spec"], "", &mut known);
+    fields(&schema["status"], "", &mut known);
+    known.extend(ENV_NAMES.map(str::to_owned));
+    let documented = first_cells(&read("docs/reference/policy.md"));
+    let missing: Vec<_> = known.difference(&documented).collect();
+    let unknown: Vec<_> = documented.difference(&known).collect();
+    assert!(
+        missing.is_empty() && unknown.is_empty(),
+        "not documented: {missing:?}; documented, but not there: {unknown:?}"
+    );
+}
+
+#[test]
+fn variables_are_listed_in_their_order() {
+    let page = read("docs/reference/policy.md");
+    let at = ENV_NAMES.map(|name| page.find(&format!("| `{name}`")).unwrap());
+    assert!(at.is_sorted());
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap();
+            if !path.is_empty() && !path.contains("://") && !page.parent().unwrap().join(path).exists() {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn policies_on_pages_are_valid() {
+    let mut checked = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            if !block.contains("apiVersion: tracesteward.io/") {
+                continue;
+            }
+            checked += 1;
+            let mut command = Command::new(env!("CARGO_BIN_EXE_tracesteward"));
+            command.args(["validate", "--fail-on", "warning", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            std::io::Write::write_all(&mut child.stdin.take().unwrap(), block.as_bytes()).unwrap();
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}:\n{}", page.display(), String::from_utf8_lossy(&output.stdout));
+        }
+    }
+    assert!(checked > 0);
+}
+
+#[test]
+fn the_readme_shows_what_validate_prints() {
+    let folder = "config/samples/refused";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracesteward"));
+    let output = command.args(["validate", folder]).current_dir(root()).output().unwrap();
+    let expected = format!("$ tracesteward validate {folder}\n{}```", String::from_utf8(output.stdout).unwrap());
+    assert!(read("README.md").contains(&expected), "{expected}");
+}
+
+#[test]
+fn the_pages_name_targets_that_the_makefile_has() {
+    let makefile = read("Makefile");
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for rest in text.split("`make ").skip(1) {
+            let target = rest.split(['`', ' ']).next().unwrap();
+            assert!(makefile.contains(&format!("\n{target}:")), "{}: make {target}", page.display());
+        }
+    }
+}
