@@ -20,7 +20,7 @@ pub(super) fn print(text: &str) -> Exit {
 /// # Errors
 /// Where the value cannot be written as YAML.
 pub(super) fn yaml(value: &impl Serialize) -> Result<String, serde_saphyr::ser::Error> {
-    serde_saphyr::to_string_with_options(value, serde_saphyr::ser_options! { min_fold_chars: usize::MAX })
+    serde_saphyr::to_string_with_options(value, serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX })
 }
 
 /// Says what is wrong on standard error.

@@ -68,6 +68,16 @@ fn groups_are_withheld_as_a_whole() {
     }
 }
 
+#[test]
+fn a_name_listed_twice_is_the_users_even_where_the_operator_holds_it() {
+    let twice = "[{name: app, image: web, env: [{name: OTEL_SERVICE_NAME, value: web}, {name: OTEL_SERVICE_NAME, value: mine}]}]";
+    let mut object = deployment("{}", twice);
+    object["metadata"]["managedFields"] =
+        managed("Deployment", &[("tracesteward", "Apply", "app", &["OTEL_SERVICE_NAME"])]);
+    let plan = plan_of(vec![everything()], &object);
+    assert_eq!(plan.containers[0].withheld, ["OTEL_SERVICE_NAME"]);
+}
+
 /// The workload with a variable of the policy's in it, under these managers: `(manager, operation)`.
 fn co_owned(managers: &[(&str, &str)], value: &str) -> Value {
     let mut object =
