@@ -63,7 +63,11 @@ impl World<'_> {
         }
         // What was cut off in its middle may have no answer; nothing else is missing from the log or in it too often.
         let answered = succeeded.values().filter(|times| **times == 1).count();
-        assert!(answered + 8 >= count && writes.len() <= count + 8, "{answered} answered, {} written", writes.len());
+        let others: Vec<_> = writes.iter().filter(|write| write.code != 200).collect();
+        assert!(answered + 8 >= count, "{answered} answered");
+        // An API server that has just come back answers before it knows whom it may let in.
+        let passing = [0, 403, 429, 500, 503, 504];
+        assert!(others.iter().all(|write| passing.contains(&write.code)) && others.len() < count, "{others:?}");
     }
 }
 

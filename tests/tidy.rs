@@ -10,7 +10,7 @@ use std::{
 const PURE: [&str; 5] = ["api", "index", "plan", "simulate", "diagnostics"];
 
 /// What makes a module impure.
-const IMPURE: [&str; 17] = [
+const IMPURE: [&str; 18] = [
     "kube::Client",
     "kube::Api",
     "Client,",
@@ -19,7 +19,8 @@ const IMPURE: [&str; 17] = [
     "std::fs",
     "std::env",
     "std::io",
-    "std::net",
+    "std::net::Tcp",
+    "std::net::Udp",
     "std::process",
     "SystemTime",
     "Instant",

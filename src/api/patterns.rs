@@ -12,9 +12,9 @@ pub const DURATION: &str = r"^[+]?(([0-9]{1,10}[.]?[0-9]{0,10}|[.][0-9]{1,10})(n
 pub const MILLISECONDS: &str =
     r"^[+]?(([0-9]+[.]?|[0-9]*[.][0-9]{1,3}0*)(s|m|h)|[0-9]+([.]0*)?ms|[0-9]*000(us|µs|μs)|[0-9]*000000ns)+$";
 
-/// An http or https URL with a host: scheme, optional user information, host, optional port, optional path and query.
-pub const ENDPOINT: &str =
-    r"^[hH][tT][tT][pP][sS]?://([^\s/?#@]*@)?([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][^\s#]*)?$";
+/// An http or https URL with a host: scheme, optional user information, host, optional port, optional path and query, all in
+/// the characters that RFC 3986 allows there (an apostrophe apart, which would end a string in CEL).
+pub const ENDPOINT: &str = r"^[hH][tT][tT][pP][sS]?://(([A-Za-z0-9._~!$&()*+,;=:-]|%[0-9A-Fa-f]{2})*@)?([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?([/?]([A-Za-z0-9._~!$&()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*)?$";
 
 /// A DNS subdomain as Kubernetes names objects (RFC 1123).
 pub const DNS_SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
@@ -47,6 +47,11 @@ mod tests {
             "http://:4317",
             "http://a:port",
             "http://a/#f",
+            "http://a/%zz",
+            "http://a/ü",
+            "http://u\"x@h:1",
+            "http://a/\u{1}",
+            "http://[1.2.3.4]",
         ] {
             assert!(!matches(ENDPOINT, bad), "{bad}");
         }

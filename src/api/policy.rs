@@ -49,6 +49,7 @@ pub struct TracingPolicySpec {
     pub enabled: bool,
     /// Between policies of equal specificity the higher one wins; 0 where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -1_000_000_000, max = 1_000_000_000))]
     pub priority: Option<i32>,
     /// The workloads; any target may match. Absent or empty: every supported workload of the namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -41,7 +41,10 @@ pub struct Settings {
     pub logs: Option<Logs>,
     /// How trace context travels between processes; tracecontext and baggage where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 8))]
+    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-validations" = [{
+        "rule": "self.all(name, self.exists_one(other, other == name)) && (size(self) == 1 || !('none' in self))",
+        "message": Code::TRC0128.rule_message(),
+    }]))]
     pub propagators: Option<Vec<Propagator>>,
     /// Limits of the SDK.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,6 +161,7 @@ pub enum Compression {
     "!has(self.attributes) || self.attributes.all(key, !(key in [{}]) && !key.startsWith('telemetry.sdk.') && !key.startsWith('tracesteward.'))",
     RESERVED_ATTRIBUTES.map(|name| format!("'{name}'")).join(", ")
 )).message(Code::TRC0108.rule_message()))]
+#[x_kube(validation = Rule::new("!has(self.attributes) || self.attributes.all(key, size(key) > 0 && size(key) <= 255)").message(Code::TRC0130.rule_message()))]
 pub struct Service {
     /// `service.name`. Absent: the workload's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -58,7 +58,7 @@ pub struct Attention {
     pub message: String,
 }
 
-/// Types and reasons of the conditions.
+/// The types of the conditions.
 #[allow(missing_docs, reason = "each constant is its own documentation")]
 pub mod condition {
     pub const ACCEPTED: &str = "Accepted";
@@ -67,4 +67,5 @@ pub mod condition {
     pub const READY: &str = "Ready";
     pub const RECONCILING: &str = "Reconciling";
     pub const STALLED: &str = "Stalled";
+    pub const ALL: [&str; 6] = [ACCEPTED, RESOLVED_REFS, PROGRAMMED, READY, RECONCILING, STALLED];
 }

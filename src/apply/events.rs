@@ -29,9 +29,35 @@ impl Events {
         Self { recorder: Recorder::new(client, Reporter { controller: "tracesteward".to_owned(), instance }) }
     }
 
-    /// Something happened to a workload.
-    pub async fn on_workload(&self, workload: &Workload, is_normal: bool, reason: &str, note: &str) {
-        let reference = ObjectReference {
+    /// Writes what was announced.
+    pub async fn write(&self, announcement: Announcement) {
+        let Announcement { subject, is_normal, reason, note } = announcement;
+        let event = Event {
+            type_: if is_normal { EventType::Normal } else { EventType::Warning },
+            reason,
+            note: Some(note.chars().take(1024).collect()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &subject).await {
+            tracing::debug!(%error, event.reason, "an Event could not be written");
+        }
+    }
+}
+
+/// An Event that is still to be written. What was learnt from a write is taken in before anybody waits for this.
+#[derive(Clone, Debug)]
+pub struct Announcement {
+    subject: ObjectReference,
+    is_normal: bool,
+    reason: String,
+    note: String,
+}
+
+impl Announcement {
+    /// Something happened to a workload, as it should.
+    pub fn on_workload(workload: &Workload, reason: &str, note: String) -> Self {
+        let subject = ObjectReference {
             api_version: Some(workload.id.kind.api_version().to_owned()),
             kind: Some(workload.id.kind.as_str().to_owned()),
             namespace: Some(workload.id.namespace.clone()),
@@ -39,12 +65,12 @@ impl Events {
             uid: workload.uid.clone(),
             ..ObjectReference::default()
         };
-        self.publish(&reference, is_normal, reason, note).await;
+        Self { subject, is_normal: true, reason: reason.to_owned(), note }
     }
 
     /// Something happened to a policy.
-    pub async fn on_policy(&self, policy: &Policy, is_normal: bool, reason: &str, note: &str) {
-        let reference = ObjectReference {
+    pub fn on_policy(policy: &Policy, is_normal: bool, reason: &str, note: &str) -> Self {
+        let subject = ObjectReference {
             api_version: Some(format!("{GROUP}/{VERSION}")),
             kind: Some("TracingPolicy".to_owned()),
             namespace: Some(policy.id.namespace.clone()),
@@ -52,19 +78,6 @@ impl Events {
             uid: policy.uid.clone(),
             ..ObjectReference::default()
         };
-        self.publish(&reference, is_normal, reason, note).await;
-    }
-
-    async fn publish(&self, reference: &ObjectReference, is_normal: bool, reason: &str, note: &str) {
-        let event = Event {
-            type_: if is_normal { EventType::Normal } else { EventType::Warning },
-            reason: reason.to_owned(),
-            note: Some(note.chars().take(1024).collect()),
-            action: "Reconcile".to_owned(),
-            secondary: None,
-        };
-        if let Err(error) = self.recorder.publish(&event, reference).await {
-            tracing::debug!(%error, reason, "an Event could not be written");
-        }
+        Self { subject, is_normal, reason: reason.to_owned(), note: note.to_owned() }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     watch::{policy_from, workload_from},
 };
 
-pub use events::Events;
+pub use events::{Announcement, Events};
 
 /// Why a write did not go through.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +35,8 @@ pub enum ApplyError {
     /// The API server refuses what was sent.
     #[error("the API server refuses the change: {0}")]
     Refused(String),
-    /// The operator has no right to write.
-    #[error("the operator has no right to write: {0}")]
+    /// The operator has no right to write, or an admission webhook said no.
+    #[error("the API server does not allow the change: {0}")]
     Forbidden(String),
     /// The API server did not answer, or not in time.
     #[error("the API server does not answer: {0}")]

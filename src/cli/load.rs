@@ -154,7 +154,11 @@ impl Intake<'_> {
                 namespace.workloads.insert(workload.id.clone(), Arc::new(workload));
             }
             Some(Err(error)) => {
-                let finding = Diagnostic::new(Code::TRC0112, FieldPath::fields("spec")).detail(error.to_string());
+                // What serde says repeats the value, which may be anything that a workload is configured with.
+                let error = error.to_string();
+                let expected = error.rsplit_once(", expected ").map_or("another type", |(_, expected)| expected);
+                let detail = format!("expected {expected} in a field of the pod template");
+                let finding = Diagnostic::new(Code::TRC0112, FieldPath::fields("spec")).detail(detail);
                 self.findings.push(document.located(finding));
             }
         }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{Exit, output::fail};
 use crate::{
-    controller::{Controller, Options, leader},
+    controller::{Controller, ControllerError, Options, leader},
     telemetry::{self, LogFormat},
     web,
 };
@@ -46,19 +46,21 @@ pub(super) struct Args {
 
 /// How long giving back the lease may take at the end.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long the API server may be silent before an idle connection counts as dead.
+/// How long a connection to the API server may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 enum OperatorError {
     #[error("no cluster: {0}; give --kubeconfig, set KUBECONFIG, or run in a pod")]
     NoCluster(String),
-    #[error("--log-level is neither a level nor a filter: {0}")]
-    LogLevel(#[from] tracing_subscriber::filter::ParseError),
+    #[error("--log-level: {0}")]
+    LogLevel(#[from] telemetry::LevelError),
     #[error("leader election needs --namespace or POD_NAMESPACE (or --leader-elect=false)")]
     NoNamespace,
     #[error("cannot start: {0}")]
     Runtime(std::io::Error),
+    #[error(transparent)]
+    Controller(#[from] ControllerError),
     #[error(transparent)]
     Serve(#[from] web::ServeError),
 }
@@ -68,7 +70,7 @@ impl OperatorError {
         match self {
             Self::LogLevel(_) | Self::NoNamespace | Self::Serve(_) => Exit::Usage,
             Self::NoCluster(_) => Exit::Unreachable,
-            Self::Runtime(_) => Exit::Unreadable,
+            Self::Runtime(_) | Self::Controller(_) => Exit::Unreadable,
         }
     }
 }
@@ -106,7 +108,7 @@ async fn operate(args: &Args) -> Result<(), OperatorError> {
     let stop_web = wait_for(stop.clone());
     let probes = tokio::spawn(web::serve(listener, controller.context(), client, stop_web));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), http = %args.http_address, "started");
-    controller.run(stop).await;
+    controller.run(stop).await?;
     // The controller was the last listener: the lease is given back, so that the next replica need not wait it out.
     if let Some(election) = election {
         drop(tokio::time::timeout(RELEASE_TIMEOUT, election).await);

@@ -1,10 +1,15 @@
 //! Leader election by Lease: every replica keeps its index warm, only the leader writes.
 
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 
 use kube::Client;
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
 use tokio::{sync::watch, task::JoinHandle};
+
+use crate::api::MANAGER_OWNED;
 
 /// The name of the Lease.
 const LEASE: &str = "tracesteward";
@@ -19,10 +24,12 @@ const RETRY: Duration = Duration::from_secs(2);
 /// nobody listens any more.
 pub fn elect(client: Client, namespace: &str, identity: Option<&str>) -> (watch::Receiver<bool>, JoinHandle<()>) {
     let (sender, receiver) = watch::channel(false);
-    let (namespace, identity) = (namespace.to_owned(), identity.map(str::to_owned));
+    let namespace = namespace.to_owned();
+    // Two processes may share a name (host network, a developer's machine), and each must know its own lease.
+    let identity = format!("{}_{:016x}", identity.unwrap_or("tracesteward"), RandomState::new().hash_one(0));
     let task = tokio::spawn(async move {
         loop {
-            if let Err(error) = stand(&client, &namespace, identity.as_deref(), &sender).await {
+            if let Err(error) = stand(&client, &namespace, &identity, &sender).await {
                 tracing::warn!(%error, namespace, "leader election failed; trying again");
             }
             // Whatever happened, nothing is written until the lease is confirmed anew.
@@ -38,18 +45,17 @@ pub fn elect(client: Client, namespace: &str, identity: Option<&str>) -> (watch:
 async fn stand(
     client: &Client,
     namespace: &str,
-    identity: Option<&str>,
+    identity: &str,
     sender: &watch::Sender<bool>,
 ) -> Result<(), LeaseManagerError> {
-    let mut builder = LeaseManagerBuilder::new(client.clone(), LEASE)
+    let manager: LeaseManager = LeaseManagerBuilder::new(client.clone(), LEASE)
         .with_namespace(namespace)
+        .with_identity(identity)
         .with_duration(DURATION)
         .with_grace(GRACE)
-        .with_field_manager("tracesteward-objects");
-    if let Some(identity) = identity {
-        builder = builder.with_identity(identity);
-    }
-    let manager: LeaseManager = builder.build().await?;
+        .with_field_manager(MANAGER_OWNED)
+        .build()
+        .await?;
     loop {
         tokio::select! {
             () = sender.closed() => return manager.release().await,

@@ -17,17 +17,20 @@ use tokio::{
 };
 
 use crate::{
-    apply::Events,
+    apply::{Announcement, Events},
     index::{Change, Dirty, Index, PolicyId, SecretId, Source, WorkloadId},
     watch::{follow, sources},
 };
 
 use queue::Queue;
+use reconcile::Reconciled;
 
 /// Reconciles that run at the same time.
 const CONCURRENCY: usize = 8;
 /// Changes that may wait to be taken in; watches pause when it is full.
 const CHANGES: usize = 1_024;
+/// How long a workload waits, so that policies that arrive together make one rollout.
+const WORKLOAD_DELAY: Duration = Duration::from_millis(100);
 /// How long a policy's status waits for further changes, so that a wave of workloads is one write.
 const STATUS_DELAY: Duration = Duration::from_millis(300);
 /// The first retry of a key that failed; doubled up to [`MAX_BACKOFF`].
@@ -97,8 +100,13 @@ pub(crate) enum Outcome {
     Failed,
 }
 
-/// A reconcile that has ended: its key, what it asks for, what it learnt.
-type Finished = (Key, Outcome, Vec<Change>);
+/// A watch has ended by itself.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("a watch has ended unexpectedly; start the operator again, and report its log")]
+pub struct ControllerError;
+
+/// A reconcile that has ended.
+type Finished = (Key, Reconciled);
 
 /// The controller.
 #[derive(Debug)]
@@ -127,7 +135,10 @@ impl Controller {
     }
 
     /// Runs until `stop` turns true, then lets running reconciles finish.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    ///
+    /// # Errors
+    /// Where a watch has ended, which only a fault in this program can cause: going on would mean to plan from the past.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), ControllerError> {
         let (sender, mut changes) = mpsc::channel(CHANGES);
         let mut watches = JoinSet::new();
         for source in &self.sources {
@@ -135,6 +146,7 @@ impl Controller {
         }
         let mut queue = Queue::default();
         let mut running: JoinSet<Finished> = JoinSet::new();
+        let mut announcements = JoinSet::new();
         let mut keys: HashMap<task::Id, Key> = HashMap::new();
         let mut leads = *self.leading.borrow_and_update();
         let mut watch_leading = true;
@@ -142,7 +154,14 @@ impl Controller {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
-                Some(finished) = running.join_next_with_id() => self.finish(finished, &mut queue, &mut keys, leads),
+                Some(finished) = running.join_next_with_id() => {
+                    if let Some(announcement) = self.finish(finished, &mut queue, &mut keys, leads) {
+                        let events = self.context.events.clone();
+                        announcements.spawn(async move { events.write(announcement).await });
+                    }
+                }
+                Some(_) = announcements.join_next() => {}
+                Some(_) = watches.join_next() => return Err(ControllerError),
                 Some(change) = changes.recv() => self.take(change, &mut queue, leads),
                 heard = self.leading.changed(), if watch_leading => {
                     // Without a sender nothing can change any more: what was said last holds.
@@ -157,16 +176,17 @@ impl Controller {
                 key = queue.next(), if leads && running.len() < CONCURRENCY => {
                     let task = reconcile::reconcile(Arc::clone(&self.context), key.clone());
                     let named = key.clone();
-                    let handle = running.spawn(async move {
-                        let (outcome, changes) = task.await;
-                        (named, outcome, changes)
-                    });
+                    let handle = running.spawn(async move { (named, task.await) });
                     keys.insert(handle.id(), key);
                 }
             }
         }
         watches.abort_all();
         while running.join_next().await.is_some() {}
+        let said = async { while announcements.join_next().await.is_some() {} };
+        // Events are worth a moment, not a delayed stop.
+        drop(tokio::time::timeout(Duration::from_secs(2), said).await);
+        Ok(())
     }
 
     fn take(&self, change: Change, queue: &mut Queue, leads: bool) {
@@ -182,14 +202,15 @@ impl Controller {
         queue: &mut Queue,
         keys: &mut HashMap<task::Id, Key>,
         leads: bool,
-    ) {
+    ) -> Option<Announcement> {
         match finished {
-            Ok((id, (key, outcome, changes))) => {
+            Ok((id, (key, reconciled))) => {
                 keys.remove(&id);
-                for change in changes {
+                if let Some(change) = reconciled.change {
                     self.take(change, queue, leads);
                 }
-                queue.finished(&key, outcome);
+                queue.finished(&key, reconciled.outcome);
+                reconciled.announcement
             }
             Err(error) => {
                 // A panic in one reconcile must not end the others; its key is tried again.
@@ -197,13 +218,14 @@ impl Controller {
                 if let Some(key) = keys.remove(&error.id()) {
                     queue.finished(&key, Outcome::Failed);
                 }
+                None
             }
         }
     }
 }
 
 fn enqueue(queue: &mut Queue, dirty: Dirty, context: &Context) {
-    dirty.workloads.into_iter().for_each(|id| queue.add(Key::Workload(id), Duration::ZERO));
+    dirty.workloads.into_iter().for_each(|id| queue.add(Key::Workload(id), WORKLOAD_DELAY));
     dirty.secrets.into_iter().for_each(|id| queue.add(Key::Secret(id), Duration::ZERO));
     for id in dirty.policies {
         // A policy that nobody has said anything about yet hears at once; counts of a wave are gathered first.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Context, Key, Outcome};
 use crate::{
     api::{TracingPolicyStatus, condition},
-    apply::{ApplyError, apply_status, apply_workload},
+    apply::{Announcement, ApplyError, apply_status, apply_workload},
     index::{Change, Policy, PolicyId, SecretId, SecretState, Workload, WorkloadId},
     plan::{self, apply_patch, plan_workload, status},
     watch::look_at,
@@ -19,8 +19,24 @@ const SECRET_RETRY: Duration = Duration::from_secs(30);
 /// How often one that is fine is looked at again.
 const SECRET_RECHECK: Duration = Duration::from_secs(300);
 
+/// What a reconcile leaves behind.
+pub(super) struct Reconciled {
+    /// What it asks for.
+    pub(super) outcome: Outcome,
+    /// What it learnt.
+    pub(super) change: Option<Change>,
+    /// What is to be said about it.
+    pub(super) announcement: Option<Announcement>,
+}
+
+impl Reconciled {
+    const fn new(outcome: Outcome, change: Option<Change>) -> Self {
+        Self { outcome, change, announcement: None }
+    }
+}
+
 /// Reconciles one key.
-pub(super) async fn reconcile(context: Arc<Context>, key: Key) -> (Outcome, Vec<Change>) {
+pub(super) async fn reconcile(context: Arc<Context>, key: Key) -> Reconciled {
     match key {
         Key::Workload(id) => workload(&context, &id).await,
         Key::Policy(id) => policy(&context, &id).await,
@@ -35,24 +51,22 @@ struct WorkloadWrite {
     policy: Option<PolicyId>,
 }
 
-async fn workload(context: &Context, id: &WorkloadId) -> (Outcome, Vec<Change>) {
-    let Some(write) = plan_write(context, id) else { return (Outcome::Done, Vec::new()) };
+async fn workload(context: &Context, id: &WorkloadId) -> Reconciled {
+    let Some(write) = plan_write(context, id) else { return Reconciled::new(Outcome::Done, None) };
     let by = write.policy.as_ref().map_or_else(|| "no policy".to_owned(), |policy| format!("policy {}", policy.name));
     match apply_workload(&context.client, &write.workload, &write.patch).await {
         Ok(change) => {
             tracing::info!(workload = %id, policy = by, withdraws = write.withdraws, "written");
-            let (reason, note) = if write.withdraws {
-                ("TracingWithdrawn", format!("The variables of tracing were taken out ({by})."))
-            } else {
-                ("TracingInjected", format!("The variables of tracing were set ({by})."))
-            };
-            context.events.on_workload(&write.workload, true, reason, &note).await;
-            (Outcome::Done, vec![change])
+            let (reason, what) =
+                if write.withdraws { ("TracingWithdrawn", "taken out") } else { ("TracingInjected", "set") };
+            let note = format!("The variables of tracing were {what} ({by}).");
+            let announcement = Some(Announcement::on_workload(&write.workload, reason, note));
+            Reconciled { outcome: Outcome::Done, change: Some(change), announcement }
         }
-        Err(ApplyError::Gone) => (Outcome::Done, Vec::new()),
+        Err(ApplyError::Gone) => Reconciled::new(Outcome::Done, None),
         Err(error) => {
             tracing::warn!(workload = %id, policy = by, reason = error.reason(), %error, "not written");
-            (Outcome::Failed, vec![Change::Failed(id.clone(), error.fault())])
+            Reconciled::new(Outcome::Failed, Some(Change::Failed(id.clone(), error.fault())))
         }
     }
 }
@@ -71,17 +85,17 @@ fn plan_write(context: &Context, id: &WorkloadId) -> Option<WorkloadWrite> {
     })
 }
 
-async fn policy(context: &Context, id: &PolicyId) -> (Outcome, Vec<Change>) {
-    let Some((policy, status)) = plan_status(context, id) else { return (Outcome::Done, Vec::new()) };
+async fn policy(context: &Context, id: &PolicyId) -> Reconciled {
+    let Some((policy, status)) = plan_status(context, id) else { return Reconciled::new(Outcome::Done, None) };
     match apply_status(&context.client, &policy, &status).await {
         Ok(change) => {
-            announce(context, &policy, &status).await;
-            (Outcome::Done, vec![change])
+            let announcement = announcement(&policy, &status);
+            Reconciled { outcome: Outcome::Done, change: Some(change), announcement }
         }
-        Err(ApplyError::Gone) => (Outcome::Done, Vec::new()),
+        Err(ApplyError::Gone) => Reconciled::new(Outcome::Done, None),
         Err(error) => {
             tracing::warn!(policy = %id, reason = error.reason(), %error, "status not written");
-            (Outcome::Failed, Vec::new())
+            Reconciled::new(Outcome::Failed, None)
         }
     }
 }
@@ -98,25 +112,24 @@ fn plan_status(context: &Context, id: &PolicyId) -> Option<(Policy, TracingPolic
     let plans: Vec<_> = plans.iter().collect();
     let report = plan::status::report(snapshot, namespace, policy, &plans);
     let status = status::finish(report.status, policy.status.as_ref(), &Time(Timestamp::now()));
-    (policy.status.as_ref() != Some(&status)).then(|| (policy.clone(), status))
+    let is_said = policy.status.as_ref().is_some_and(|said| status::is_same(said, &status));
+    (!is_said).then(|| (policy.clone(), status))
 }
 
 /// An Event where Ready flipped or its reason changed.
-async fn announce(context: &Context, policy: &Policy, status: &TracingPolicyStatus) {
+fn announcement(policy: &Policy, status: &TracingPolicyStatus) -> Option<Announcement> {
     let ready =
         |status: &TracingPolicyStatus| status.conditions.iter().find(|known| known.type_ == condition::READY).cloned();
-    let Some(now) = ready(status) else { return };
+    let now = ready(status)?;
     let before = policy.status.as_ref().and_then(ready);
     if before.is_some_and(|before| (&before.status, &before.reason) == (&now.status, &now.reason)) {
-        return;
+        return None;
     }
     tracing::info!(policy = %policy.id, ready = now.status, reason = now.reason, message = now.message, "status");
-    if now.status != "Unknown" {
-        context.events.on_policy(policy, now.status == "True", &now.reason, &now.message).await;
-    }
+    (now.status != "Unknown").then(|| Announcement::on_policy(policy, now.status == "True", &now.reason, &now.message))
 }
 
-async fn secret(context: &Context, id: &SecretId) -> (Outcome, Vec<Change>) {
+async fn secret(context: &Context, id: &SecretId) -> Reconciled {
     let is_used = {
         let index = context.index();
         let namespace = index.snapshot().namespaces.get(&id.namespace);
@@ -124,19 +137,19 @@ async fn secret(context: &Context, id: &SecretId) -> (Outcome, Vec<Change>) {
             .is_some_and(|namespace| namespace.policies.values().any(|policy| policy.secret().as_ref() == Some(id)))
     };
     if !is_used {
-        return (Outcome::Done, Vec::new());
+        return Reconciled::new(Outcome::Done, None);
     }
     if !context.verify_secrets {
-        return (Outcome::Done, vec![Change::Secret(id.clone(), SecretState::Unverified)]);
+        return Reconciled::new(Outcome::Done, Some(Change::Secret(id.clone(), SecretState::Unverified)));
     }
     match look_at(&context.client, id).await {
         Ok(state) => {
             let pause = if state == SecretState::Present { SECRET_RECHECK } else { SECRET_RETRY };
-            (Outcome::Again(pause), vec![Change::Secret(id.clone(), state)])
+            Reconciled::new(Outcome::Again(pause), Some(Change::Secret(id.clone(), state)))
         }
         Err(error) => {
             tracing::warn!(%error, "a headers Secret could not be looked at");
-            (Outcome::Failed, Vec::new())
+            Reconciled::new(Outcome::Failed, None)
         }
     }
 }

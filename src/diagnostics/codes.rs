@@ -118,7 +118,7 @@ catalogue! {
         "Add the field.";
     TRC0115 Error "value is out of range"
         "Use a value within the limits of the field.";
-    TRC0116 Error "not a valid name for the object that is referred to"
+    TRC0116 Error "not a name that an object can have"
         "Use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit.";
     TRC0117 Error "batchSize is larger than queueSize: SDKs refuse to start with that"
         "Make limits.batchSize at most limits.queueSize (512 and 2048 where one of them is not set).";
@@ -142,6 +142,13 @@ catalogue! {
         "Write whole seconds: older releases of the Python SDK fail to start with a fraction.";
     TRC0127 Error "policies in this namespace are not accepted"
         "kube-* namespaces and the operator's own are never traced: move the policy.";
+
+    TRC0128 Error "propagators lists none beside others, or one of them twice"
+        "List each propagator once; none stands alone. SDKs refuse to start with anything else.";
+    TRC0129 Warning "a propagator that the Python SDK does not bring along"
+        "Install its package (for b3: opentelemetry-propagator-b3) in the image: the SDK fails to start without it.";
+    TRC0130 Error "a resource attribute without a name, or with one of more than 255 characters"
+        "Name the attribute in at most 255 characters: SDKs may drop all attributes because of one that they cannot read.";
 
     TRC0201 Warning "the headers Secret does not exist"
         "Create the Secret in the policy's namespace with the key OTEL_EXPORTER_OTLP_HEADERS; until then spans go out without headers.";

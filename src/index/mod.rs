@@ -9,6 +9,7 @@ mod ownership;
 mod policy;
 pub mod raw;
 mod state;
+mod versions;
 mod workload;
 
 pub use env::{ENV_NAMES, EnvValue, env_name};

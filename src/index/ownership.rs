@@ -7,6 +7,9 @@
 //! Who takes a value over without server-side apply (`kubectl apply`, `kubectl set env`) holds the value alone; the entry
 //! itself is still held by the operator's manager only, and letting go of it would remove it together with the user's
 //! value. Such an entry is *kept*: applied by its name, without a value.
+//!
+//! `kubectl rollout undo` puts a whole template back, and means no variable in particular: what it changes in the operator's
+//! entries stays the operator's. Entries that it brings back after the operator had let go of them are the user's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,11 +19,16 @@ use serde_json::Value;
 use super::WorkloadKind;
 use crate::api::MANAGER_INJECTED;
 
+/// Field managers of `kubectl rollout undo`: it has none of its own and goes by the program's name (measured with 1.36).
+/// Every other command of kubectl that sets variables has one (`kubectl-set`, `kubectl-edit`, `kubectl-patch`, ...).
+const ROLLOUT_MANAGERS: [&str; 2] = ["kubectl", "kubectl-rollout"];
+
 /// Names of variables by container, for the operator's manager and for all others.
 #[derive(Debug, Default)]
 pub(super) struct Ownership {
     ours: BTreeMap<String, BTreeSet<String>>,
     others: BTreeMap<String, BTreeSet<String>>,
+    rolled_back: BTreeMap<String, BTreeSet<String>>,
     /// Those of `others` that are held as entries, and not in part only.
     entries: BTreeMap<String, BTreeSet<String>>,
 }
@@ -32,10 +40,16 @@ impl Ownership {
         for entry in entries.iter().filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty()) {
             let ours =
                 entry.manager.as_deref() == Some(MANAGER_INJECTED) && entry.operation.as_deref() == Some("Apply");
-            let names = if ours { &mut ownership.ours } else { &mut ownership.others };
+            let rollout = entry.manager.as_deref().is_some_and(|manager| ROLLOUT_MANAGERS.contains(&manager))
+                && entry.operation.as_deref() == Some("Update");
+            let names = match (ours, rollout) {
+                (true, _) => &mut ownership.ours,
+                (false, true) => &mut ownership.rolled_back,
+                (false, false) => &mut ownership.others,
+            };
             if let Some(fields) = &entry.fields_v1 {
                 collect(kind, &fields.0, names, |_| true);
-                if !ours {
+                if !ours && !rollout {
                     collect(kind, &fields.0, &mut ownership.entries, |variable| variable.get(".").is_some());
                 }
             }
@@ -51,6 +65,11 @@ impl Ownership {
     /// Whether the variable belongs to the operator alone.
     pub(super) fn is_ours(&self, container: &str, name: &str) -> bool {
         self.is_held(container, name) && !has(&self.others, container, name)
+    }
+
+    /// Whether the variable belongs to the operator, and `kubectl rollout undo` has changed its value.
+    pub(super) fn is_rolled_back(&self, container: &str, name: &str) -> bool {
+        self.is_ours(container, name) && has(&self.rolled_back, container, name)
     }
 
     /// Whether the variable is somebody else's, in an entry that only the operator's manager holds.

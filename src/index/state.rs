@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Policy, PolicyId, SecretId, Workload, WorkloadId, WorkloadKind};
+use super::{Policy, PolicyId, SecretId, Workload, WorkloadId, WorkloadKind, versions::Versions};
 
 /// What is known about the cluster at one moment.
 #[derive(Clone, Debug, Default)]
@@ -103,31 +103,8 @@ pub struct Index {
     /// Sources that were not heard of yet. Until all were, nothing is dirty: planning without the policies would
     /// withdraw everything.
     awaited: BTreeSet<Source>,
-    written: Written<WorkloadId>,
-    written_policies: Written<PolicyId>,
-}
-
-/// Resource versions of own writes whose event has not arrived yet. Until then older events of the same object are
-/// still on their way, and planning from one would write a second time.
-#[derive(Debug)]
-struct Written<K>(BTreeMap<K, u64>);
-
-impl<K: Ord> Written<K> {
-    /// Whether an event of this version is older than the last own write; one that is not ends the wait.
-    fn is_stale(&mut self, id: &K, version: Option<u64>) -> bool {
-        let Some(written) = self.0.get(id) else { return false };
-        if version.is_some_and(|version| version < *written) {
-            return true;
-        }
-        self.0.remove(id);
-        false
-    }
-
-    fn expect(&mut self, id: K, version: Option<u64>) {
-        if let Some(version) = version {
-            self.0.insert(id, version);
-        }
-    }
+    workload_versions: Versions<WorkloadId>,
+    policy_versions: Versions<PolicyId>,
 }
 
 impl Index {
@@ -136,8 +113,8 @@ impl Index {
         Self {
             snapshot: Snapshot { own_namespace, ..Snapshot::default() },
             awaited: sources.into_iter().collect(),
-            written: Written(BTreeMap::new()),
-            written_policies: Written(BTreeMap::new()),
+            workload_versions: Versions::default(),
+            policy_versions: Versions::default(),
         }
     }
 
@@ -161,19 +138,30 @@ impl Index {
         let was_synced = self.is_synced();
         let mut dirty = Dirty::default();
         match change {
-            Change::Policy(policy, version) => self.put_policy(policy, version, &mut dirty),
+            Change::Policy(policy, version) => {
+                if self.policy_versions.take_event(&policy.id, version) {
+                    self.put_policy(policy, &mut dirty);
+                }
+            }
             Change::PolicyWritten(policy, version) => {
-                let id = policy.id.clone();
-                self.put_policy(policy, version, &mut dirty);
-                self.written_policies.expect(id, version);
+                let known = self.policy(&policy.id).is_some_and(|known| known.uid == policy.uid);
+                if known && self.policy_versions.take_write(&policy.id, version) {
+                    self.put_policy(policy, &mut dirty);
+                }
             }
             Change::PolicyGone(id) => self.drop_policy(&id, &mut dirty),
             Change::Policies(source, policies) => self.reset_policies(&source, policies, &mut dirty),
-            Change::Workload(workload, version) => self.put_workload(workload, version, &mut dirty),
+            Change::Workload(workload, version) => {
+                if self.workload_versions.take_event(&workload.id, version) {
+                    self.put_workload(workload, &mut dirty);
+                }
+            }
             Change::Written(workload, version) => {
-                let id = workload.id.clone();
-                self.put_workload(workload, version, &mut dirty);
-                self.written.expect(id, version);
+                let known = self.workload(&workload.id).is_some_and(|known| known.uid == workload.uid);
+                if known && self.workload_versions.take_write(&workload.id, version) {
+                    self.drop_fault(&workload.id, &mut dirty);
+                    self.put_workload(workload, &mut dirty);
+                }
             }
             Change::WorkloadGone(id) => self.drop_workload(&id, &mut dirty),
             Change::Workloads(source, workloads) => self.reset_workloads(&source, workloads, &mut dirty),
@@ -204,10 +192,15 @@ impl Index {
         self.snapshot.namespaces.entry(name.to_owned()).or_default()
     }
 
-    fn put_policy(&mut self, policy: Policy, version: Option<u64>, dirty: &mut Dirty) {
-        if self.written_policies.is_stale(&policy.id, version) {
-            return;
-        }
+    fn policy(&self, id: &PolicyId) -> Option<&Policy> {
+        self.snapshot.namespaces.get(&id.namespace)?.policies.get(&id.name)
+    }
+
+    fn workload(&self, id: &WorkloadId) -> Option<&Workload> {
+        self.snapshot.namespaces.get(&id.namespace)?.workloads.get(id).map(Arc::as_ref)
+    }
+
+    fn put_policy(&mut self, policy: Policy, dirty: &mut Dirty) {
         let namespace = self.namespace(&policy.id.namespace);
         let known = namespace.policies.get(&policy.id.name);
         if known == Some(&policy) {
@@ -230,7 +223,7 @@ impl Index {
     }
 
     fn drop_policy(&mut self, id: &PolicyId, dirty: &mut Dirty) {
-        self.written_policies.0.remove(id);
+        self.policy_versions.0.remove(id);
         let namespace = self.namespace(&id.namespace);
         if let Some(policy) = namespace.policies.remove(&id.name) {
             touch_selected(namespace, &policy, dirty);
@@ -249,22 +242,17 @@ impl Index {
             self.drop_policy(&id, dirty);
         }
         for (policy, version) in policies {
-            self.put_policy(policy, version, dirty);
+            if self.policy_versions.take_event(&policy.id, version) {
+                self.put_policy(policy, dirty);
+            }
         }
         self.awaited.remove(source);
     }
 
-    fn put_workload(&mut self, workload: Workload, version: Option<u64>, dirty: &mut Dirty) {
-        if self.written.is_stale(&workload.id, version) {
-            return;
-        }
+    fn put_workload(&mut self, workload: Workload, dirty: &mut Dirty) {
         let namespace = self.namespace(&workload.id.namespace);
         let known = namespace.workloads.get(&workload.id).map(Arc::clone);
         if known.as_deref() == Some(&workload) {
-            // The same as before, but a write may have gone through since it failed.
-            if namespace.faults.remove(&workload.id).is_some() {
-                touch_policies(namespace, &workload, dirty);
-            }
             return;
         }
         touch_policies(namespace, &workload, dirty);
@@ -272,12 +260,11 @@ impl Index {
             touch_policies(namespace, known, dirty);
         }
         dirty.workloads.insert(workload.id.clone());
-        namespace.faults.remove(&workload.id);
         namespace.workloads.insert(workload.id.clone(), Arc::new(workload));
     }
 
     fn drop_workload(&mut self, id: &WorkloadId, dirty: &mut Dirty) {
-        self.written.0.remove(id);
+        self.workload_versions.0.remove(id);
         let namespace = self.namespace(&id.namespace);
         namespace.faults.remove(id);
         if let Some(workload) = namespace.workloads.remove(id) {
@@ -296,7 +283,9 @@ impl Index {
             self.drop_workload(&id, dirty);
         }
         for (workload, version) in workloads {
-            self.put_workload(workload, version, dirty);
+            if self.workload_versions.take_event(&workload.id, version) {
+                self.put_workload(workload, dirty);
+            }
         }
         self.awaited.remove(source);
     }
@@ -306,6 +295,16 @@ impl Index {
         if namespace.secrets.insert(id.name.clone(), state) != Some(state) {
             let users = namespace.policies.values().filter(|policy| policy.secret().as_ref() == Some(id));
             dirty.policies.extend(users.map(|policy| policy.id.clone()));
+        }
+    }
+
+    /// A fault stays until a write goes through: what else happens to a workload says nothing about it.
+    fn drop_fault(&mut self, id: &WorkloadId, dirty: &mut Dirty) {
+        let namespace = self.namespace(&id.namespace);
+        if namespace.faults.remove(id).is_some()
+            && let Some(workload) = namespace.workloads.get(id).map(Arc::clone)
+        {
+            touch_policies(namespace, &workload, dirty);
         }
     }
 

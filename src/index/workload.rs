@@ -51,8 +51,13 @@ pub struct Container {
     /// Variables whose value is somebody else's, in an entry that only the operator's field manager holds: it must go on
     /// holding them, or they would vanish with the user's value.
     pub kept: BTreeSet<String>,
+    /// The operator's variables whose value `kubectl rollout undo` has put back: nobody meant to set them, and they can be
+    /// written again only after they were let go of.
+    pub rolled_back: BTreeSet<&'static str>,
     /// Whether the operator's field manager holds variables that this version does not know.
     pub holds_unknown: bool,
+    /// Whether the container's own resource attributes say what the service is called.
+    pub names_service: bool,
 }
 
 /// A variable that matters to the operator.
@@ -135,9 +140,21 @@ impl Container {
             let known = |variable: &RawEnvVar| env_name(&variable.name).is_some();
             variables.iter().any(|variable| holds(variable) && !known(variable))
         };
+        let rolled_back = held.iter().copied().filter(|name| ownership.is_rolled_back(&raw.name, name)).collect();
+        let names_service = variables.iter().any(names_service);
         let env = variables.into_iter().filter_map(|variable| EnvVar::reduce(variable, &raw.name, ownership)).collect();
         let env_from = raw.env_from.is_some_and(|sources| !sources.is_empty());
-        Self { name: raw.name, env, env_from, duplicates: duplicates.into_iter().collect(), held, kept, holds_unknown }
+        Self {
+            name: raw.name,
+            env,
+            env_from,
+            duplicates: duplicates.into_iter().collect(),
+            held,
+            kept,
+            rolled_back,
+            holds_unknown,
+            names_service,
+        }
     }
 
     /// The variable with this name, if the container lists it.
@@ -156,9 +173,20 @@ impl Container {
 impl EnvVar {
     fn reduce(raw: RawEnvVar, container: &str, ownership: &Ownership) -> Option<Self> {
         let name = env_name(&raw.name)?;
-        let owner = if ownership.is_ours(container, name) { Owner::Operator(own_value(raw)) } else { Owner::User };
+        let owner = match (ownership.is_ours(container, name), ownership.is_rolled_back(container, name)) {
+            (false, _) => Owner::User,
+            (true, true) => Owner::Operator(EnvValue::Foreign),
+            (true, false) => Owner::Operator(own_value(raw)),
+        };
         Some(Self { name, owner })
     }
+}
+
+/// The operator never writes `service.name` there: it has a variable of its own, which would win over the attribute.
+fn names_service(variable: &RawEnvVar) -> bool {
+    let pairs = variable.value.iter().flat_map(|value| value.split(','));
+    variable.name == "OTEL_RESOURCE_ATTRIBUTES"
+        && pairs.filter_map(|pair| pair.split_once('=')).any(|(key, _)| key.trim() == "service.name")
 }
 
 fn own_value(raw: RawEnvVar) -> EnvValue {

@@ -86,7 +86,10 @@ fn export(inputs: &Inputs<'_>, values: &mut Values) {
         let number = if python { timeout.div_ceil(1_000) } else { timeout };
         values.literal("OTEL_EXPORTER_OTLP_TIMEOUT", number.to_string());
     }
-    if let Some(compression) = export.compression {
+    // The Python exporter for gRPC knows gzip and nothing else, and fails to start with "none", which is its default anyway.
+    let python_grpc = inputs.settings.language == Some(Language::Python) && export.protocol == Protocol::Grpc;
+    let compression = export.compression.filter(|compression| *compression == Compression::Gzip || !python_grpc);
+    if let Some(compression) = compression {
         values.literal(
             "OTEL_EXPORTER_OTLP_COMPRESSION",
             match compression {

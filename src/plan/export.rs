@@ -1,5 +1,7 @@
 //! Where spans go: an endpoint, or something that has to be found first.
 
+use std::net::Ipv6Addr;
+
 use crate::{
     api::{Compression, DurationText, Export, Language, Protocol, Settings, patterns},
     diagnostics::Code,
@@ -90,7 +92,11 @@ pub(super) fn port(endpoint: &str) -> Option<u16> {
 
 /// Whether this is an http(s) URL with a host and a port that exists.
 pub(super) fn is_endpoint(endpoint: &str) -> bool {
-    if endpoint.len() > 2048 || !patterns::matches(patterns::ENDPOINT, endpoint) {
+    if !patterns::matches(patterns::ENDPOINT, endpoint) {
+        return false;
+    }
+    let bracketed = endpoint.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map(|(address, _)| address);
+    if bracketed.is_some_and(|address| address.parse::<Ipv6Addr>().is_err()) {
         return false;
     }
     let authority = endpoint.split_once("://").map(|(_, rest)| rest.split(['/', '?']).next().unwrap_or_default());

@@ -72,6 +72,9 @@ fn causes(container: &Container, name: &'static str) -> Vec<&'static str> {
     if container.is_users(name) && !causes.contains(&name) {
         causes.push(name);
     }
+    if name == "OTEL_SERVICE_NAME" && container.names_service {
+        causes.push("OTEL_RESOURCE_ATTRIBUTES");
+    }
     causes
 }
 

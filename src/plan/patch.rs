@@ -13,6 +13,9 @@ use crate::{
 ///
 /// A variable that the user has taken over in an entry which only the operator holds stays in it by its name alone.
 ///
+/// One that `kubectl rollout undo` has changed is left out once, because its value is held by kubectl's manager until the
+/// entry is gone; the next apply sets it again.
+///
 /// The uid keeps an apply from creating a workload that was deleted meanwhile.
 pub fn apply_patch(workload: &Workload, containers: &[ContainerPlan]) -> Value {
     let mut metadata = Map::from_iter([("name".to_owned(), json!(workload.id.name))]);
@@ -29,7 +32,12 @@ pub fn apply_patch(workload: &Workload, containers: &[ContainerPlan]) -> Value {
         let planned = containers.iter().find(|planned| planned.name == live.name);
         let planned = planned.map_or(&[][..], |planned| planned.variables.as_slice());
         let kept = live.kept.iter().map(|name| (name.as_str(), json!({"name": name})));
-        let mut entries: Vec<_> = planned.iter().map(|variable| (variable.name, entry(variable))).chain(kept).collect();
+        let mut entries: Vec<_> = planned
+            .iter()
+            .filter(|variable| !live.rolled_back.contains(variable.name))
+            .map(|variable| (variable.name, entry(variable)))
+            .chain(kept)
+            .collect();
         // In the order of a first injection, so that nothing moves.
         entries.sort_by_key(|(name, _)| ENV_NAMES.iter().position(|known| known == name).unwrap_or(ENV_NAMES.len()));
         entries.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>()
@@ -102,7 +110,11 @@ fn pod_spec(object: &mut Value, kind: WorkloadKind) -> Option<&mut Map<String, V
 fn entry(variable: &Variable) -> Value {
     match &variable.value {
         EnvValue::Literal(value) => json!({"name": variable.name, "value": value}),
-        EnvValue::FieldRef(path) => json!({"name": variable.name, "valueFrom": {"fieldRef": {"fieldPath": path}}}),
+        // The API server adds apiVersion, and a reference has one owner as a whole: without it, what `render` prints would
+        // conflict with what is injected.
+        EnvValue::FieldRef(path) => {
+            json!({"name": variable.name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}})
+        }
         EnvValue::HeadersSecret(secret) => json!({
             "name": variable.name,
             // Optional, so that a missing Secret never keeps a pod from starting.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{schema, validate};
 use crate::{
-    api::{TracingPolicySpec, TracingPolicyStatus, crds},
+    api::{TracingPolicySpec, TracingPolicyStatus, crds, target::is_object_name},
     diagnostics::{Code, Diagnostic, FieldPath, Severity},
     index::{Policy, PolicyId, PolicySpec},
 };
@@ -41,6 +41,7 @@ pub fn read_policy(object: &Value, namespace: &str) -> Policy {
         }
         None => PolicySpec::Unreadable { targets: None },
     };
+    findings.extend(names(text("/metadata/name"), &namespace));
     findings.sort();
     findings.dedup();
     Policy {
@@ -55,6 +56,20 @@ pub fn read_policy(object: &Value, namespace: &str) -> Policy {
             .get("status")
             .and_then(|status| serde_json::from_value::<TracingPolicyStatus>(status.clone()).ok()),
     }
+}
+
+/// Names that no object can have.
+fn names(name: Option<&str>, namespace: &str) -> Vec<Diagnostic> {
+    let mut findings = Vec::new();
+    let metadata = FieldPath::fields("metadata");
+    if name.is_some_and(|name| !is_object_name(name)) {
+        findings.push(Diagnostic::new(Code::TRC0116, metadata.field("name")).detail("metadata.name"));
+    }
+    // A namespace is a label: no dots, at most 63 characters.
+    if !is_object_name(namespace) || namespace.contains('.') || namespace.len() > 63 {
+        findings.push(Diagnostic::new(Code::TRC0116, metadata.field("namespace")).detail("metadata.namespace"));
+    }
+    findings
 }
 
 fn readable(spec: &Value) -> Result<TracingPolicySpec, serde_json::Error> {

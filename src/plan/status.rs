@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::workload::{Decision, WorkloadPlan};
 use crate::{
-    api::{Attention, TargetKind, TracingPolicyStatus, WorkloadCounts},
+    api::{Attention, TargetKind, TracingPolicyStatus, WorkloadCounts, condition as types},
     diagnostics::{Code, Diagnostic, FieldPath},
     index::{Fault, Namespace, Policy, PolicyId, SecretState, Snapshot, Workload},
 };
@@ -85,6 +85,16 @@ pub fn finish(
         };
     }
     status
+}
+
+/// Whether two statuses say the same, apart from conditions of others, which server-side apply leaves alone.
+pub fn is_same(said: &TracingPolicyStatus, wanted: &TracingPolicyStatus) -> bool {
+    let own = |status: &TracingPolicyStatus| {
+        let mut status = status.clone();
+        status.conditions.retain(|condition| types::ALL.contains(&condition.type_.as_str()));
+        status
+    };
+    own(said) == own(wanted)
 }
 
 /// Everything that a status is made of.

@@ -3,8 +3,9 @@
 use super::{attach, export};
 use crate::{
     api::{
-        Export, Instrumentation, Language, Limits, Milliseconds, Protocol, Ratio, Sampling, Service, Settings, Tail,
-        Target, TracingPolicySpec, settings::is_reserved_attribute, target::is_object_name, values::DurationText,
+        Export, Instrumentation, Language, Limits, Milliseconds, Propagator, Protocol, Ratio, Sampling, Service,
+        Settings, Tail, Target, TracingPolicySpec, settings::is_reserved_attribute, target::is_object_name,
+        values::DurationText,
     },
     diagnostics::{Code, Diagnostic, FieldPath},
 };
@@ -67,6 +68,9 @@ fn settings(settings: &Settings, root: &FieldPath, findings: &mut Findings) {
     if let Some(service) = &settings.service {
         self::service(service, &root.field("service"), findings);
     }
+    if let Some(names) = &settings.propagators {
+        propagators(settings, names, &root.field("propagators"), findings);
+    }
     if let Some(sampling) = &settings.sampling {
         self::sampling(sampling, &root.field("sampling"), findings);
     }
@@ -116,6 +120,9 @@ fn endpoint(settings: &Settings, export: &Export, endpoint: &str, path: &FieldPa
 
 fn service(service: &Service, path: &FieldPath, findings: &mut Findings) {
     let path = path.field("attributes");
+    for key in service.attributes.keys().filter(|key| key.is_empty() || key.chars().count() > 255) {
+        findings.add(Code::TRC0130, path.key(key));
+    }
     for key in service.attributes.keys().filter(|key| is_reserved_attribute(key)) {
         let help = match key.as_str() {
             "service.name" => "Use spec.service.name, or serviceName of a target.",
@@ -125,6 +132,17 @@ fn service(service: &Service, path: &FieldPath, findings: &mut Findings) {
         };
         findings.0.push(Diagnostic::new(Code::TRC0108, path.key(key)).help(help));
     }
+}
+
+fn propagators(settings: &Settings, names: &[Propagator], path: &FieldPath, findings: &mut Findings) {
+    let repeated =
+        names.iter().enumerate().any(|(position, name)| names.iter().take(position).any(|other| other == name));
+    let none_beside_others = names.len() > 1 && names.contains(&Propagator::None);
+    findings.add_if(repeated || none_beside_others, Code::TRC0128, path.clone());
+    // What opentelemetry-api registers by itself.
+    let built_in = [Propagator::Tracecontext, Propagator::Baggage, Propagator::None];
+    let foreign = names.iter().any(|name| !built_in.contains(name));
+    findings.add_if(foreign && settings.language == Some(Language::Python), Code::TRC0129, path.clone());
 }
 
 fn sampling(sampling: &Sampling, path: &FieldPath, findings: &mut Findings) {

@@ -59,7 +59,7 @@ async fn named_containers_and_no_others_are_injected() {
 
     spec["containers"] = json!(["nobody"]);
     world.apply(&policy("all", &spec));
-    let status = world.settled("all", "True/Ready", "matched=2").await;
+    let status = world.settled("all", "False/NoContainerSelected", "matched=2").await;
     let attention = attention(&status);
     assert_eq!(attention.len(), 3, "{attention:#?}");
     assert!(

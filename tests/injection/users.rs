@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::fixtures::{
-    World, attention, container, env, held, managed, names, policy, shared, template, text, value, workload,
-    workload_of,
+    World, attention, container, documents, env, held, managed, names, policy, shared, template, text, tracesteward,
+    value, workload, workload_of,
 };
 
 const EXPORT: [&str; 5] = [
@@ -333,7 +333,6 @@ async fn applying_the_manifest_again_changes_nothing() {
     let after = (world.get("Deployment", "client").await, world.get("DaemonSet", "server").await);
     for (before, after) in [(&before.0, &after.0), (&before.1, &after.1)] {
         assert_eq!(template(after), template(before));
-        assert_eq!(after["metadata"]["generation"], before["metadata"]["generation"]);
         assert_eq!(held(after, "app"), ALL);
     }
     // A change of the user's own keeps what is ours.
@@ -379,4 +378,56 @@ async fn helm_upgrades_keep_what_is_ours() {
         assert_eq!(template(&live)["spec"]["containers"][0]["image"], "registry.example/app:2");
     }
     assert_eq!(world.counted(mark), [""; 0]);
+}
+
+/// Waits until the Deployment controller has made a ReplicaSet of the present template.
+async fn rolled_out(world: &World<'_>) {
+    world
+        .until("the controller has seen it", "Deployment", "web", |object| {
+            let seen = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+            seen.then_some(()).ok_or_else(|| object["status"].to_string())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_rollout_that_is_undone_keeps_what_the_policy_says() {
+    let world = world("undo").await;
+    world.apply(&workload("Deployment", "web", &json!([])));
+    let _operator = world.operator(&[]).await;
+    world.settled("all", "True/Ready", "matched=1 injected=1").await;
+    rolled_out(&world).await;
+    let mut other = full();
+    other["export"]["endpoint"] = json!("http://other:4317");
+    world.apply(&policy("all", &other));
+    world.settled("all", "True/Ready", "matched=1 injected=1").await;
+    rolled_out(&world).await;
+    world.kubectl(&["rollout", "undo", "deployment/web"]).success();
+    world
+        .until("the policy's endpoint is back, whole", "Deployment", "web", |object| {
+            let whole = held(object, "app") == ALL && value(object, EXPORT[0]) == Some("http://other:4317");
+            whole.then_some(()).ok_or_else(|| object["spec"]["template"].to_string())
+        })
+        .await;
+    let status = world.settled("all", "True/Ready", "matched=1 injected=1").await;
+    assert!(attention(&status).is_empty(), "{status}");
+}
+
+#[tokio::test]
+async fn what_render_prints_can_be_committed_while_it_is_injected() {
+    let world = world("commit").await;
+    let manifest = workload("Deployment", "web", &json!([]));
+    world.apply(&manifest);
+    let _operator = world.operator(&[]).await;
+    world.settled("all", "True/Ready", "matched=1 injected=1").await;
+    let before = world.get("Deployment", "web").await;
+    let input = format!("{manifest}\n---\n{}", policy("all", &full()));
+    let rendered = documents(&tracesteward(&["render", "-n", &world.namespace, "-"], &input).success());
+    world.apply_server_side(&rendered[0], "git", &[]).success();
+    let after = world
+        .until("the operator lets go", "Deployment", "web", |object| {
+            managed(object).is_none().then_some(()).ok_or_else(|| object["metadata"]["managedFields"].to_string())
+        })
+        .await;
+    assert_eq!(template(&after), template(&before), "nothing restarts");
 }

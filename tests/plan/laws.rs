@@ -283,6 +283,46 @@ fn events_from_before_an_own_write_are_ignored() {
 }
 
 #[test]
+fn the_answer_to_a_write_brings_nothing_back() {
+    let object = super::common::plain();
+    let written = applied(&object, plan_of(vec![policy("p", SPEC)], &object).intent());
+    let mut index = Index::new(None, []);
+    let nothing = tracesteward::index::Dirty::default();
+    index.update(Change::Workload(read(&object), Some(5)));
+    index.update(Change::WorkloadGone(read(&object).id));
+    assert_eq!(index.update(Change::Written(read(&written), Some(9))), nothing);
+    assert!(index.snapshot().namespaces[NAMESPACE].workloads.is_empty(), "it was deleted");
+    index.update(Change::Workload(read(&object), Some(11)));
+    assert_eq!(index.update(Change::Written(read(&written), Some(10))), nothing, "somebody changed it since");
+
+    let (before, after) = (policy("p", SPEC), policy("p", "{enabled: false}"));
+    index.update(Change::Policy(before.clone(), Some(5)));
+    index.update(Change::Policy(after.clone(), Some(11)));
+    assert_eq!(index.update(Change::PolicyWritten(before.clone(), Some(10))), nothing);
+    assert_eq!(index.snapshot().namespaces[NAMESPACE].policies["p"], after, "an edit is not lost");
+    index.update(Change::PolicyGone(after.id));
+    assert_eq!(index.update(Change::PolicyWritten(before, Some(12))), nothing);
+    assert!(index.snapshot().namespaces[NAMESPACE].policies.is_empty());
+}
+
+#[test]
+fn a_fault_stays_until_a_write_goes_through() {
+    let object = super::common::plain();
+    let mut other = object.clone();
+    other["spec"]["template"]["metadata"]["labels"] = json!({"a": "b"});
+    let mut index = Index::new(None, []);
+    index.update(Change::Policy(policy("p", SPEC), Some(1)));
+    index.update(Change::Workload(read(&object), Some(2)));
+    let id = read(&object).id;
+    let fault = tracesteward::index::Fault { reason: "Refused".into(), message: "no".into() };
+    index.update(Change::Failed(id.clone(), fault));
+    index.update(Change::Workload(read(&other), Some(3)));
+    assert!(index.snapshot().namespaces[NAMESPACE].faults.contains_key(&id), "a label says nothing about the write");
+    index.update(Change::Written(read(&other), Some(4)));
+    assert!(index.snapshot().namespaces[NAMESPACE].faults.is_empty());
+}
+
+#[test]
 fn a_newer_event_ends_the_wait_for_our_own() {
     let object = super::common::plain();
     let written = applied(&object, plan_of(vec![policy("p", SPEC)], &object).intent());

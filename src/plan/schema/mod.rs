@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use serde_json::{Map, Value};
 
-use crate::diagnostics::{Code, Diagnostic, FieldPath};
+use crate::diagnostics::{Code, Diagnostic, FieldPath, Segment};
 
 /// Fields of every object that its schema does not have to name.
 const META: [&str; 3] = ["apiVersion", "kind", "metadata"];
@@ -40,7 +40,7 @@ impl Check {
             return;
         }
         if let Some(expected) = mismatch(schema, value) {
-            let detail = format!("expected {expected}, found {}", describe(value));
+            let detail = format!("expected {expected}, found {}", describe(value, path));
             return self.report(Code::TRC0112, path, detail, type_help(expected, value));
         }
         self.enumeration(schema, value, path);
@@ -84,7 +84,7 @@ impl Check {
         let known = schema.properties.iter().flatten().map(|(name, _)| name.as_str());
         let known = nearest_first(name, known.filter(|known| !path.segments().is_empty() || !META.contains(known)));
         let near = known.first().copied().filter(|known| is_near(name, known));
-        let quoted = describe(&Value::from(name));
+        let quoted = describe(&Value::from(name), path);
         let quoted = quoted.strip_prefix("string ").unwrap_or(&quoted);
         let (detail, advice) = match near {
             Some(near) => (format!("{quoted}, did you mean \"{near}\"?"), format!("Write {near}")),
@@ -127,7 +127,7 @@ impl Check {
         let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let names: Vec<String> = allowed.iter().map(|json| plain(&json.0)).collect();
         let names = nearest_first(&plain(value), names.iter().map(String::as_str));
-        let detail = format!("{}; supported: {}", describe(value), listed(&names));
+        let detail = format!("{}; supported: {}", describe(value, path), listed(&names));
         let near = names.first().filter(|name| is_near(&plain(value), name));
         self.report(Code::TRC0113, path, detail, near.map(|name| format!("Did you mean {name}?")));
     }
@@ -225,8 +225,12 @@ fn format_range(format: &str) -> (f64, f64) {
 }
 
 /// A value by its type, scalars with their content, cut at 60 characters.
-fn describe(value: &Value) -> String {
+///
+/// What stands where a Secret is referred to may be a credential in the wrong place: its text is not repeated.
+fn describe(value: &Value, path: &FieldPath) -> String {
+    let secret = path.segments().iter().any(|step| matches!(step, Segment::Field(name) if name == "headersSecretRef"));
     let kind = match value {
+        Value::String(_) if secret => return "string".to_owned(),
         Value::Null => return "null".to_owned(),
         Value::Object(_) => return "object".to_owned(),
         Value::Array(_) => return "array".to_owned(),

@@ -167,9 +167,26 @@ fn programmed(view: &View<'_>, accepted: &State, counts: &WorkloadCounts) -> Sta
         (true, InjectionMode::Workload) if counts.matched == counts.superseded => {
             State::new("True", "Superseded", "Another policy applies to every workload that this one selects.")
         }
-        (true, InjectionMode::Workload) => {
-            State::new("True", "Programmed", "Every workload carries what the policy says.")
+        (true, InjectionMode::Workload) => carried(view),
+    }
+}
+
+/// What is in place, where nothing is to be written: a policy that selects no container has nothing in place.
+fn carried(view: &View<'_>) -> State {
+    let all = view.won().count();
+    let selected = view.won().filter(|(_, plan)| !plan.containers.is_empty()).count();
+    match all - selected {
+        0 => State::new("True", "Programmed", "Every workload carries what the policy says."),
+        _ if selected == 0 => {
+            State::new("False", "NoContainerSelected", "No workload has a container that the policy selects.")
         }
+        none => State::new(
+            "True",
+            "Programmed",
+            format!(
+                "{selected} of {all} workloads carry what the policy says; {none} have no container that it selects."
+            ),
+        ),
     }
 }
 
