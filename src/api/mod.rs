@@ -15,7 +15,7 @@ pub mod values;
 pub use crd::{crds, to_yaml};
 
 pub use policy::{TracingPolicy, TracingPolicySpec};
-pub use sampling::{DropRule, Keep, Profile, RouteRule, Sampling, Tail};
+pub use sampling::{Keep, Profile, RouteRule, Sampling, SpanMatcher, Tail};
 pub use settings::{
     CollectorRef, Compression, Export, GenAi, Injection, InjectionMode, Instrumentation, Language, Limits, Logs,
     Propagator, Protocol, Rollout, SecretRef, Service, Settings,

@@ -69,7 +69,7 @@ pub struct Tail {
     /// Traces that are dropped where the span is the root of its trace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
-    pub drop: Vec<DropRule>,
+    pub drop: Vec<SpanMatcher>,
     /// Ratios for certain spans; the first match wins, before `ratio`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
@@ -94,36 +94,11 @@ pub struct Keep {
     pub always: Option<bool>,
 }
 
-/// A ratio for certain spans.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(MATCHER_RULE).message(Code::TRC0125.rule_message()))]
-pub struct RouteRule {
-    /// `http.route`, literally.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
-    pub route: Option<String>,
-    /// The beginning of `http.route`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
-    pub route_prefix: Option<String>,
-    /// The HTTP method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 32))]
-    pub method: Option<String>,
-    /// The span's name; `*` matches any characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
-    pub span_name: Option<String>,
-    /// The share of traces with such a span that are kept.
-    pub ratio: Ratio,
-}
-
-/// Spans whose traces are dropped where they are the root.
+/// Certain spans, by what they say about themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(MATCHER_RULE).message(Code::TRC0125.rule_message()))]
-pub struct DropRule {
+pub struct SpanMatcher {
     /// `http.route`, literally.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
@@ -140,6 +115,25 @@ pub struct DropRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub span_name: Option<String>,
+}
+
+impl SpanMatcher {
+    /// Whether it says which spans: exactly one of route and routePrefix, or a span's name.
+    pub const fn is_valid(&self) -> bool {
+        let (route, prefix) = (self.route.is_some(), self.route_prefix.is_some());
+        !(route && prefix) && (route || prefix || self.span_name.is_some())
+    }
+}
+
+/// A ratio for certain spans. The rule of [`SpanMatcher`] comes along with its fields.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteRule {
+    /// The spans.
+    #[serde(flatten)]
+    pub matcher: SpanMatcher,
+    /// The share of traces with such a span that are kept.
+    pub ratio: Ratio,
 }
 
 const MATCHER_RULE: &str =

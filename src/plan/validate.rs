@@ -160,20 +160,14 @@ fn tail(tail: &Tail, path: &FieldPath, findings: &mut Findings) {
         duration(Some(&slower.0), &path, findings);
         findings.add_if(!Milliseconds::is_whole(slower), Code::TRC0110, path);
     }
-    for (position, rule) in tail.drop.iter().enumerate() {
-        let matcher = (rule.route.is_some(), rule.route_prefix.is_some(), rule.span_name.is_some());
-        findings.add_if(!is_matcher(matcher), Code::TRC0125, path.field("drop").index(position));
+    for (position, matcher) in tail.drop.iter().enumerate() {
+        findings.add_if(!matcher.is_valid(), Code::TRC0125, path.field("drop").index(position));
     }
     for (position, rule) in tail.routes.iter().enumerate() {
         let path = path.field("routes").index(position);
-        let matcher = (rule.route.is_some(), rule.route_prefix.is_some(), rule.span_name.is_some());
-        findings.add_if(!is_matcher(matcher), Code::TRC0125, path.clone());
+        findings.add_if(!rule.matcher.is_valid(), Code::TRC0125, path.clone());
         ratio(Some(rule.ratio), &path.field("ratio"), findings);
     }
-}
-
-const fn is_matcher((route, prefix, span_name): (bool, bool, bool)) -> bool {
-    !(route && prefix) && (route || prefix || span_name)
 }
 
 fn limits(limits: &Limits, path: &FieldPath, findings: &mut Findings) {
