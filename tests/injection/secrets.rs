@@ -86,3 +86,16 @@ async fn without_the_right_to_secrets_the_reference_is_not_verified() {
         assert!(env(&world.get("Deployment", "web").await, "app").contains(&reference()), "{told}");
     }
 }
+
+#[tokio::test]
+async fn who_is_told_not_to_look_does_not_look() {
+    // With the right to, and a Secret that is not there: only not looking gives this answer.
+    let world = World::new(shared().await, "told").await;
+    world.apply(&workload("Deployment", "web", &json!([])));
+    world.apply(&policy("all", &with_headers()));
+    let may = world.kubectl(&["auth", "can-i", "get", "secrets", "--as", &world.user()]);
+    assert_eq!(may.stdout.trim(), "yes");
+    let _operator = world.operator(&["--secrets-verify=false"]).await;
+    let status = world.settled("all", "True/Ready", "matched=1 injected=1").await;
+    assert_eq!(condition(&status, "ResolvedRefs"), "Unknown/SecretNotVerified");
+}
