@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    api::{Settings, Target, TargetKind, TracingPolicySpec, TracingPolicyStatus},
+    api::{Settings, Target, TracingPolicySpec, TracingPolicyStatus},
     diagnostics::{Diagnostic, Severity},
 };
 
@@ -70,12 +70,9 @@ impl Policy {
 
     /// Whether this workload is meant.
     pub fn selects(&self, workload: &Workload) -> bool {
-        self.id.namespace == workload.id.namespace && self.selects_parts(workload.id.kind.target(), workload)
-    }
-
-    fn selects_parts(&self, kind: TargetKind, workload: &Workload) -> bool {
-        let targets = self.targets();
-        targets.is_empty() || targets.iter().any(|target| target.matches(kind, &workload.id.name, &workload.labels))
+        let (id, targets) = (&workload.id, self.targets());
+        let meant = |target: &Target| target.matches(id.kind.target(), &id.name, &workload.labels);
+        self.id.namespace == id.namespace && (targets.is_empty() || targets.iter().any(meant))
     }
 
     /// The headers Secret that it names, if it is enabled.

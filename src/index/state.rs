@@ -65,7 +65,7 @@ pub struct Source {
 pub enum Change {
     /// A policy was added or modified; its resource version.
     Policy(Policy, Option<u64>),
-    /// The operator wrote a policy's status; older events of it are stale from now on.
+    /// The answer to a write of a policy's status: makes older events of it stale, and counts only where nothing newer is known.
     PolicyWritten(Policy, Option<u64>),
     /// A policy is gone.
     PolicyGone(PolicyId),
@@ -73,7 +73,7 @@ pub enum Change {
     Policies(Source, Vec<(Policy, Option<u64>)>),
     /// A workload was added or modified; its resource version.
     Workload(Workload, Option<u64>),
-    /// The operator wrote a workload; older events of it are stale from now on.
+    /// The answer to a write of a workload: makes older events of it stale, and counts only where nothing newer is known.
     Written(Workload, Option<u64>),
     /// A workload is gone.
     WorkloadGone(WorkloadId),
