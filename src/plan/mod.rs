@@ -4,6 +4,7 @@
 //! [`Diagnostic`] and stops nobody else. The controller and the CLI call the same functions.
 
 mod attach;
+pub mod collector;
 mod env;
 mod export;
 mod inject;
