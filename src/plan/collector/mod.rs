@@ -1,8 +1,13 @@
 //! From a TracingCollector and the policies that use it to a configuration and the objects that run it. Pure.
 
+mod compile;
+mod config;
 mod revision;
+mod services;
 mod settings;
+mod tail;
 
+pub use compile::compile;
 pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision};
 pub use settings::{
     CollectorSettings, DEFAULT_VERSION, HEALTH_PORT, METRICS_PORT, allows, backend_protocol, collector_name,
@@ -10,6 +15,9 @@ pub use settings::{
 };
 
 use crate::{api::SecretKeyRef, diagnostics::Diagnostic};
+
+/// Where a persistent queue lives in the collector's container.
+pub const QUEUE_DIRECTORY: &str = "/var/lib/tracesteward/queue";
 
 /// A tier of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
