@@ -40,11 +40,11 @@ pub fn attached<'a>(namespace: &'a Namespace, workload: &Workload) -> Vec<Attach
 }
 
 /// What decides between policies: the smallest is the strongest.
-pub type Strength = (Reverse<Specificity>, Reverse<i32>, bool, Option<String>, PolicyId);
+pub(super) type Strength = (Reverse<Specificity>, Reverse<i32>, bool, Option<String>, PolicyId);
 
 impl Attached<'_> {
     /// How strong the policy is for this workload.
-    pub fn strength(&self) -> Strength {
+    pub(super) fn strength(&self) -> Strength {
         let policy = self.policy;
         let priority = policy.spec().and_then(|spec| spec.priority).unwrap_or_default();
         let created = policy.created.clone();
@@ -53,7 +53,7 @@ impl Attached<'_> {
 }
 
 /// How precisely a target means what it matches.
-pub fn specificity_of(target: &Target) -> Specificity {
+pub(super) fn specificity_of(target: &Target) -> Specificity {
     match (&target.name, &target.selector) {
         (Some(_), _) => Specificity::Name,
         (None, Some(_)) => Specificity::Selector,

@@ -2,12 +2,16 @@
 
 mod compile;
 mod config;
+mod read;
 mod revision;
 mod services;
 mod settings;
 mod tail;
 
 pub use compile::compile;
+mod validate;
+
+pub use read::read_collector;
 pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision};
 pub use settings::{
     CollectorSettings, DEFAULT_VERSION, HEALTH_PORT, METRICS_PORT, allows, backend_protocol, collector_name,

@@ -4,7 +4,7 @@
 //! From there on a span costs a constant number of statements, whatever the number of policies: it looks its route up in the
 //! table that its resource carries. Rules with patterns are tried one by one, for spans of their own service only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     text::{literal, map, quote_regex},
@@ -156,9 +156,14 @@ fn is_pattern(matcher: &SpanMatcher) -> bool {
     matcher.span_name.is_some() || matcher.route_prefix.is_some() || matcher.method.as_deref() == Some(ANY_METHOD)
 }
 
-/// A rule as the list has it: absent fields match everything.
+/// A rule as the list has it.
 fn record(matcher: &SpanMatcher, mark: &str) -> String {
-    let mut fields = vec![("mark", literal(mark))];
+    map([("mark", literal(mark))].into_iter().chain(fields(matcher)))
+}
+
+/// What a rule asks for; absent fields match everything.
+fn fields(matcher: &SpanMatcher) -> Vec<(&'static str, String)> {
+    let mut fields = Vec::new();
     let mut text = |name: &'static str, value: &Option<String>| {
         fields.extend(value.as_deref().map(|value| (name, literal(value))));
     };
@@ -176,7 +181,7 @@ fn record(matcher: &SpanMatcher, mark: &str) -> String {
             }
         }
     }
-    map(fields)
+    fields
 }
 
 /// Spans that are kept whatever the ratios say.
@@ -215,9 +220,6 @@ fn is_server_error(name: &str) -> String {
 
 /// The rules that a span matches: for offers by any span, for drops by the root of a trace.
 fn matched(model: &Model<'_>) -> Vec<Group> {
-    let longest = |lists: Vec<Vec<&SpanMatcher>>| {
-        lists.iter().filter(|list| list.iter().any(|matcher| is_pattern(matcher))).map(Vec::len).max().unwrap_or(0)
-    };
     let has_table = |lists: &[Vec<&SpanMatcher>]| {
         lists.iter().any(|list| !list.is_empty() && !list.iter().any(|matcher| is_pattern(matcher)))
     };
@@ -231,8 +233,8 @@ fn matched(model: &Model<'_>) -> Vec<Group> {
     if has_table(&drops) {
         groups.push(by_route("tracesteward._drops", DROP, "IsRootSpan() and "));
     }
-    groups.extend(in_order("tracesteward._rules", MARK, "", longest(offers)));
-    groups.extend(in_order("tracesteward._dropRules", DROP, "IsRootSpan() and ", longest(drops)));
+    groups.extend(in_order("tracesteward._rules", MARK, "", &offers));
+    groups.extend(in_order("tracesteward._dropRules", DROP, "IsRootSpan() and ", &drops));
     groups
 }
 
@@ -258,22 +260,37 @@ fn by_route(table: &str, mark: &str, only: &str) -> Group {
 }
 
 /// One statement for each place of the longest list; the first rule that matches counts.
-fn in_order(list: &str, mark: &str, only: &str, places: usize) -> Option<Group> {
-    let (list, mark, route) = (resource(list), span(mark), span("http.route"));
-    let statements = method().into_iter().chain((0..places).map(|place| {
+fn in_order(list: &str, mark: &str, only: &str, lists: &[Vec<&SpanMatcher>]) -> Option<Group> {
+    let lists: Vec<_> = lists.iter().filter(|list| list.iter().any(|matcher| is_pattern(matcher))).collect();
+    let places = lists.iter().map(|list| list.len()).max()?;
+    let (list, mark) = (resource(list), span(mark));
+    let at = |place: usize| {
+        let fields: BTreeSet<_> = lists
+            .iter()
+            .filter_map(|list| list.get(place))
+            .flat_map(|rule| fields(rule))
+            .map(|(name, _)| name)
+            .collect();
         let rule = format!("{list}[\"{place}\"]");
-        let field = |name: &str| format!("{rule}[\"{name}\"]");
-        let matches = |name: &str, test: String| format!("({} == nil or {test})", field(name));
-        let tests = [
-            format!("{mark} == nil and {rule} != nil"),
-            matches("route", format!("{route} == {}", field("route"))),
-            matches("prefix", format!("(IsString({route}) and HasPrefix({route}, {}))", field("prefix"))),
-            matches("method", format!("span.cache[\"m\"] == {}", field("method"))),
-            matches("name", format!("span.name == {}", field("name"))),
-            matches("begins", format!("HasPrefix(span.name, {})", field("begins"))),
-            matches("pattern", format!("IsMatch(span.name, {})", field("pattern"))),
-        ];
-        format!("set({mark}, {}) where {}", field("mark"), tests.join(" and "))
-    }));
-    (places > 0).then(|| Group::new(Context::Span, statements).when(format!("{only}{list} != nil")))
+        let tests = fields.into_iter().map(|name| {
+            let value = format!("{rule}[{}]", literal(name));
+            format!(" and ({value} == nil or {})", test(name, &value))
+        });
+        format!("set({mark}, {rule}[\"mark\"]) where {mark} == nil and {rule} != nil{}", tests.collect::<String>())
+    };
+    let statements = method().into_iter().chain((0..places).map(at));
+    Some(Group::new(Context::Span, statements).when(format!("{only}{list} != nil")))
+}
+
+/// Whether a span has what the field of a rule asks for.
+fn test(field: &str, value: &str) -> String {
+    let route = span("http.route");
+    match field {
+        "route" => format!("{route} == {value}"),
+        "prefix" => format!("(IsString({route}) and HasPrefix({route}, {value}))"),
+        "method" => format!("span.cache[\"m\"] == {value}"),
+        "name" => format!("span.name == {value}"),
+        "begins" => format!("HasPrefix(span.name, {value})"),
+        _ => format!("IsMatch(span.name, {value})"),
+    }
 }
