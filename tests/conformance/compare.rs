@@ -26,8 +26,7 @@ pub(crate) fn run_render(documents: &[Json]) -> Output {
     let file = folder.path().join("manifests.yaml");
     let text: Vec<String> = documents.iter().map(|document| format!("---\n{document}\n")).collect();
     fs::write(&file, text.concat()).expect("the scratch folder can be written");
-    let mut command =
-        Command::new(env!("CARGO_BIN_EXE_tracesteward"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracesteward"));
     command.args(["render", "--collector-config", COLLECTOR]).arg(&file).output().expect("the binary runs")
 }
 
