@@ -7,6 +7,8 @@
     reason = "a test that cannot go on says why and stops"
 )]
 
+#[path = "conformance/cases.rs"]
+mod cases;
 #[path = "conformance/compare.rs"]
 mod compare;
 #[path = "conformance/generate.rs"]
@@ -17,4 +19,10 @@ mod model;
 mod oracle;
 #[path = "conformance/sampling.rs"]
 mod sampling;
+#[path = "conformance/scrub.rs"]
+mod scrub;
 mod support;
+#[path = "conformance/through.rs"]
+mod through;
+#[path = "conformance/traps.rs"]
+mod traps;
