@@ -4,14 +4,15 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use super::TracingPolicy;
+use super::{TracingCollector, TracingPolicy, patterns};
+use crate::diagnostics::Code;
 
 /// The CRDs of all kinds, each with its file name: `<group>_<plural>.yaml`.
 ///
 /// # Errors
 /// Only where a schema cannot be written as JSON, which the tests exclude.
 pub fn crds() -> Result<Vec<(String, CustomResourceDefinition)>, serde_json::Error> {
-    [TracingPolicy::crd()].into_iter().map(finish).collect()
+    [TracingCollector::crd(), TracingPolicy::crd()].into_iter().map(finish).collect()
 }
 
 /// One CRD as YAML, with a header that says where it comes from.
@@ -25,6 +26,14 @@ pub fn to_yaml(crd: &CustomResourceDefinition) -> Result<String, serde_saphyr::s
 
 fn finish(crd: CustomResourceDefinition) -> Result<(String, CustomResourceDefinition), serde_json::Error> {
     let mut value = serde_json::to_value(crd)?;
+    if value.pointer("/spec/names/kind").is_some_and(|kind| kind == "TracingCollector")
+        && let Some(Value::Object(schema)) = value.pointer_mut("/spec/versions/0/schema/openAPIV3Schema")
+    {
+        // The objects of a collector are called after it, and only the root of a schema sees the name.
+        let rule = format!("self.metadata.name.matches('{}')", patterns::COLLECTOR_NAME);
+        let rule = serde_json::json!([{"rule": rule, "message": Code::TRC0612.rule_message()}]);
+        schema.insert("x-kubernetes-validations".to_owned(), rule);
+    }
     if let Some(versions) = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut) {
         versions.iter_mut().for_each(plain);
     }

@@ -3,6 +3,8 @@
 //! Types are what users write; defaults and precedence are the plan's. No field has a default in the schema, so that
 //! "absent" stays visible when several policies are merged.
 
+pub mod backend;
+pub mod collector;
 mod crd;
 pub mod patterns;
 pub mod policy;
@@ -14,15 +16,24 @@ pub mod values;
 
 pub use crd::{crds, to_yaml};
 
+pub use backend::{Backend, BackendHeader, SecretKeyRef, Signal};
+pub use collector::{
+    AllowedNamespaces, CollectorKeep, CollectorSampling, DisruptionBudget, FromNamespaces, Identity, Management,
+    NetworkPolicySettings, Queue, QueueStorage, Receivers, Resources, Scrub, SpanMetrics, TracingCollector,
+    TracingCollectorSpec,
+};
 pub use policy::{TracingPolicy, TracingPolicySpec};
 pub use sampling::{Keep, Profile, RouteRule, Sampling, SpanMatcher, Tail};
 pub use settings::{
     CollectorRef, Compression, Export, GenAi, Injection, InjectionMode, Instrumentation, Language, Limits, Logs,
     Propagator, Protocol, Rollout, SecretRef, Service, Settings,
 };
-pub use status::{Attention, TracingPolicyStatus, WorkloadCounts, condition};
+pub use status::{
+    Attention, CollectorEndpoints, ConfigurationState, ReplicaCounts, TracingCollectorStatus, TracingPolicyStatus,
+    WorkloadCounts, condition,
+};
 pub use target::{LabelRequirement, LabelSelector, SelectorOperator, Target, TargetKind};
-pub use values::{DurationText, Milliseconds, Ratio};
+pub use values::{DurationText, Milliseconds, Quantity, Ratio};
 
 /// The API group of all kinds here.
 pub const GROUP: &str = "tracesteward.io";

@@ -19,14 +19,45 @@ pub const ENDPOINT: &str = r"^[hH][tT][tT][pP][sS]?://(([A-Za-z0-9._~!$&()*+,;=:
 /// A DNS subdomain as Kubernetes names objects (RFC 1123).
 pub const DNS_SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
+/// Versions of the OpenTelemetry Collector whose names and semantics are known: 0.140 to 0.155.
+pub const COLLECTOR_VERSION: &str = r"^0[.]1(4[0-9]|5[0-5])[.][0-9]{1,4}$";
+
+/// The name of an HTTP header (RFC 9110, token; without the apostrophe and the backtick).
+pub const HEADER: &str = r"^[A-Za-z0-9!#$%&*+.^_|~-]+$";
+
+/// The name of a header that can be sent over HTTP and over gRPC, which takes fewer characters.
+pub const SENT_HEADER: &str = r"^[A-Za-z0-9._-]+$";
+
+/// A key of a Secret.
+pub const SECRET_KEY: &str = r"^[A-Za-z0-9._-]+$";
+
+/// A URL without a path and a query: what OTLP over gRPC can be sent to.
+pub const NO_PATH: &str = r"^[A-Za-z]+://[^/?]*/?$";
+
+/// What the objects of a collector can be called after: a DNS label that begins with a letter (RFC 1035), short enough
+/// for `<name>-collector-<hash>` to be the label of a pod.
+pub const COLLECTOR_NAME: &str = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$";
+
 /// Whether `text` matches one of the patterns of this module; each is compiled once.
 pub fn matches(pattern: &'static str, text: &str) -> bool {
-    static COMPILED: LazyLock<Vec<(&'static str, Option<Regex>)>> = LazyLock::new(|| {
-        [DURATION, MILLISECONDS, ENDPOINT, DNS_SUBDOMAIN].map(|pattern| (pattern, Regex::new(pattern).ok())).into()
-    });
+    static COMPILED: LazyLock<Vec<(&'static str, Option<Regex>)>> =
+        LazyLock::new(|| ALL.map(|pattern| (pattern, Regex::new(pattern).ok())).into());
     let compiled = COMPILED.iter().find(|(known, _)| *known == pattern).and_then(|(_, regex)| regex.as_ref());
     compiled.is_some_and(|regex| regex.is_match(text))
 }
+
+const ALL: [&str; 10] = [
+    DURATION,
+    MILLISECONDS,
+    ENDPOINT,
+    DNS_SUBDOMAIN,
+    COLLECTOR_VERSION,
+    HEADER,
+    SENT_HEADER,
+    SECRET_KEY,
+    NO_PATH,
+    COLLECTOR_NAME,
+];
 
 #[cfg(test)]
 mod tests {

@@ -98,6 +98,7 @@ pub struct Keep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(MATCHER_RULE).message(Code::TRC0125.rule_message()))]
+#[x_kube(validation = Rule::new(REFERENCE_RULE).message(Code::TRC0131.rule_message()))]
 pub struct SpanMatcher {
     /// `http.route`, literally.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,6 +136,8 @@ pub struct RouteRule {
     /// The share of traces with such a span that are kept.
     pub ratio: Ratio,
 }
+
+const REFERENCE_RULE: &str = "!(has(self.route) && self.route.contains('${')) && !(has(self.routePrefix) && self.routePrefix.contains('${')) && !(has(self.method) && self.method.contains('${')) && !(has(self.spanName) && self.spanName.contains('${'))";
 
 const MATCHER_RULE: &str =
     "!(has(self.route) && has(self.routePrefix)) && (has(self.route) || has(self.routePrefix) || has(self.spanName))";

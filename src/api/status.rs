@@ -58,6 +58,69 @@ pub struct Attention {
     pub message: String,
 }
 
+/// The observed state of a TracingCollector.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TracingCollectorStatus {
+    /// The generation of the collector that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Accepted`, `ResolvedRefs`, `Programmed`, the summary `Ready`; `Reconciling` and `Stalled` only while true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Where workloads send their spans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<CollectorEndpoints>,
+    /// Which configuration is meant, and which one runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<ConfigurationState>,
+    /// The pods that receive OTLP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<ReplicaCounts>,
+    /// Policies that export to this collector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<i64>,
+    /// Services that have sampling rules of a policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<i64>,
+}
+
+/// Where workloads send their spans.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CollectorEndpoints {
+    /// OTLP over gRPC.
+    pub grpc: String,
+    /// OTLP over HTTP.
+    pub http: String,
+}
+
+/// Configurations of a collector, by the hash of their content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigurationState {
+    /// What the collector and its policies ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired: Option<String>,
+    /// What the collector's pods are to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<String>,
+    /// What was taken back, because pods did not become ready with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// Pods of a collector, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaCounts {
+    /// That should be there.
+    pub desired: i64,
+    /// That are ready.
+    pub ready: i64,
+}
+
 /// The types of the conditions.
 #[allow(missing_docs, reason = "each constant is its own documentation")]
 pub mod condition {

@@ -23,6 +23,70 @@ pub struct Milliseconds(pub DurationText);
 #[serde(transparent)]
 pub struct Ratio(pub f64);
 
+/// A Kubernetes quantity as the user wrote it, such as `512Mi`, `1` or `0.5`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Quantity {
+    /// A whole number.
+    Number(i64),
+    /// Anything else.
+    Text(String),
+}
+
+impl Quantity {
+    /// The quantity in whole units, rounded up; `None` where the text is no quantity, is negative, or is too large.
+    pub fn value(&self) -> Option<u64> {
+        match self {
+            Self::Number(number) => u64::try_from(*number).ok(),
+            Self::Text(text) => quantity(text),
+        }
+    }
+}
+
+/// Whole units of a quantity (apimachinery, `resource.ParseQuantity`).
+fn quantity(text: &str) -> Option<u64> {
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let end = text.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, suffix) = text.split_at_checked(end)?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && fraction.is_empty()) || whole.len() > 19 || fraction.len() > 18 {
+        return None;
+    }
+    let (scale, divisor) = scale(suffix)?;
+    let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
+    let places = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    u64::try_from(digits.checked_mul(scale)?.div_ceil(places.checked_mul(divisor)?)).ok()
+}
+
+/// What a suffix multiplies by, and divides by.
+fn scale(suffix: &str) -> Option<(u128, u128)> {
+    let binary = |power: u32| (1_u128 << (10 * power), 1);
+    let decimal = |power: u32| (10_u128.pow(power), 1);
+    Some(match suffix {
+        "" => (1, 1),
+        "n" => (1, 1_000_000_000),
+        "u" => (1, 1_000_000),
+        "m" => (1, 1_000),
+        "k" => decimal(3),
+        "M" => decimal(6),
+        "G" => decimal(9),
+        "T" => decimal(12),
+        "P" => decimal(15),
+        "E" => decimal(18),
+        "Ki" => binary(1),
+        "Mi" => binary(2),
+        "Gi" => binary(3),
+        "Ti" => binary(4),
+        "Pi" => binary(5),
+        "Ei" => binary(6),
+        exponent => {
+            let power: i32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
+            let size = 10_u128.checked_pow(power.unsigned_abs().min(40))?;
+            if power < 0 { (1, size) } else { (size, 1) }
+        }
+    })
+}
+
 impl DurationText {
     /// The duration, or `None` where the text is no positive duration (or exceeds about 290 years, as in Go).
     pub fn get(&self) -> Option<Duration> {
@@ -126,6 +190,19 @@ impl JsonSchema for Milliseconds {
     }
 }
 
+impl JsonSchema for Quantity {
+    fn schema_name() -> Cow<'static, str> {
+        "Quantity".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"x-kubernetes-int-or-string": true, "maxLength": 64, "x-kubernetes-validations": [{
+            "rule": "type(self) == string ? isQuantity(self) && !self.startsWith('-') : int(self) >= 0",
+            "message": Code::TRC0605.rule_message(),
+        }]})
+    }
+}
+
 impl JsonSchema for Ratio {
     fn schema_name() -> Cow<'static, str> {
         "Ratio".into()
@@ -171,6 +248,29 @@ mod tests {
         }
         for finer in ["1.5ms", "0.0005s", "1500us", "1ns", "1s1us"] {
             assert!(!is_whole(finer), "{finer}");
+        }
+    }
+
+    #[test]
+    fn quantities_read_as_in_kubernetes() {
+        let value = |text: &str| Quantity::Text(text.to_owned()).value();
+        assert_eq!(Quantity::Number(5).value(), Some(5));
+        for (text, units) in [
+            ("1Gi", 1 << 30),
+            ("1.5Ki", 1536),
+            ("100m", 1),
+            ("2", 2),
+            ("1e3", 1000),
+            ("9E9", 9_000_000_000),
+            ("1E", 1_000_000_000_000_000_000),
+            (".5M", 500_000),
+            ("+1k", 1000),
+            ("1500e-3", 2),
+        ] {
+            assert_eq!(value(text), Some(units), "{text}");
+        }
+        for bad in ["", "-1", "1 Gi", "Gi", "1GB", "1.2.3", "1e99", "e3", "1KI"] {
+            assert_eq!(value(bad), None, "{bad}");
         }
     }
 

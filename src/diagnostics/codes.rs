@@ -149,6 +149,8 @@ catalogue! {
         "Install its package (for b3: opentelemetry-propagator-b3) in the image: the SDK fails to start without it.";
     TRC0130 Error "a resource attribute without a name, or with one of more than 255 characters"
         "Name the attribute in at most 255 characters: SDKs may drop all attributes because of one that they cannot read.";
+    TRC0131 Error "the text contains ${, which the collector would resolve as a reference"
+        "Write the text without ${: references to variables and files are not taken from users.";
 
     TRC0201 Warning "the headers Secret does not exist"
         "Create the Secret in the policy's namespace with the key OTEL_EXPORTER_OTLP_HEADERS; until then spans go out without headers.";
@@ -162,9 +164,30 @@ catalogue! {
         "Create it, or set spec.export.endpoint.";
     TRC0206 Warning "there is no export to inherit"
         "Ask the platform team for a ClusterTracingPolicy with an export, or set spec.export.endpoint.";
+    TRC0207 Error "the TracingCollector does not allow policies of this namespace"
+        "Ask its owner to allow the namespace in spec.allowedNamespaces, or set spec.export.endpoint.";
+    TRC0208 Warning "the TracingCollector is not valid"
+        "Correct the TracingCollector; until then workloads stay as they are.";
+    TRC0209 Warning "the Secret of a backend's header does not exist"
+        "Create it in the collector's namespace; until then a new configuration waits.";
+    TRC0210 Warning "the Secret of a backend's header has no such key"
+        "Add the key, or correct spec.backends[].headers[].secretKeyRef.key.";
+    TRC0211 Warning "the Secret of a backend's header has a value that cannot be sent as it is"
+        "The collector resolves $$ and ${ in values of variables, and cannot send line breaks: change the value.";
+
+    TRC0301 Warning "tail rules without a TracingCollector: nothing applies them"
+        "Export to a TracingCollector (spec.export.collectorRef), or remove spec.sampling.tail.";
+    TRC0302 Warning "keep rules see only what the head ratio lets through"
+        "Leave the head ratio at 1 and let the collector decide: set spec.sampling.tail.ratio instead.";
+    TRC0303 Warning "the rule never applies: an earlier one matches the same spans"
+        "Remove it, or put the more precise rule first: the first match counts.";
+    TRC0304 Warning "ratios without effect: keep.always keeps every trace"
+        "Remove keep.always, or the ratios.";
 
     TRC0401 Info "another policy applies to this workload"
         "More specific targets win, then the higher priority, then the older policy.";
+    TRC0402 Warning "two policies have sampling rules for one service: the collector follows one of them"
+        "Give the services different names, or let one policy select both workloads.";
 
     TRC0501 Info "the container sets this variable itself, so it is left alone"
         "Remove the variable from the workload to let the policy set it.";
@@ -174,6 +197,41 @@ catalogue! {
         "The policy's variables win over those of envFrom: list any OTEL_* variable of that source in env to keep it.";
     TRC0504 Warning "one service.name for several workloads"
         "Set serviceName in each target, or drop spec.service.name: the workload's name is the default.";
+
+    TRC0601 Error "no backend for traces"
+        "Name at least one in spec.backends, for example {name: tempo, endpoint: http://tempo.default.svc:4317}.";
+    TRC0602 Error "version outside the range that is known: 0.140 to 0.155"
+        "Use a version of that range: names and semantics of the collector's configuration change between versions.";
+    TRC0603 Error "two backends of the same name"
+        "Give each backend a name of its own.";
+    TRC0604 Error "from: Selector and a selector belong together"
+        "Set both allowedNamespaces.from: Selector and allowedNamespaces.selector, or neither.";
+    TRC0605 Error "not a quantity, or two that exclude each other"
+        "Write a quantity such as 512Mi, 1Gi or 500m; of minAvailable and maxUnavailable keep one.";
+    TRC0606 Error "the configuration does not fit a ConfigMap"
+        "Use fewer rules, or share the load between several TracingCollectors: a ConfigMap ends at 1 MiB.";
+    TRC0607 Error "a port is used twice"
+        "Give grpcPort and httpPort different ports; 8888 (metrics) and 13133 (health) are taken.";
+    TRC0608 Error "not the name of an HTTP header"
+        "Use letters, digits, '-' and '_'.";
+    TRC0609 Error "the same header twice"
+        "Keep one of the two; capitals make no difference.";
+    TRC0610 Error "an endpoint of OTLP over gRPC has a path"
+        "Remove the path, or set protocol: http/protobuf.";
+    TRC0611 Error "a dimension twice, or one that is always there"
+        "List each attribute once; service.name, span.name, span.kind and status.code are there anyway.";
+    TRC0612 Error "not a name that the objects of a collector can be called after"
+        "Use at most 40 lower-case letters, digits and '-', beginning with a letter.";
+    TRC0613 Error "a persistent queue needs management Managed"
+        "Remove spec.queue.storage, or let the operator run the collector.";
+    TRC0614 Warning "decisionWait is rounded up to whole seconds"
+        "Write whole seconds: the collector decides once a second.";
+    TRC0615 Warning "metrics of spans, and no backend that takes metrics"
+        "Add metrics to the signals of a backend, or remove spec.spanMetrics.";
+    TRC0616 Error "the memory limit is too small for a collector"
+        "Allow at least 64Mi.";
+    TRC0617 Warning "the attribute has another name in other versions of the semantic conventions"
+        "List both names: which one is sent depends on the version of the SDK.";
 }
 
 impl Code {

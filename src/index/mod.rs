@@ -3,8 +3,10 @@
 //! Only what planning needs is kept: of a workload the labels of its pod template and the variables that the operator
 //! may write, with their owners; never the whole object, and never a value of the user's.
 
+mod collector;
 mod env;
 mod key;
+mod owned;
 mod ownership;
 mod policy;
 pub mod raw;
@@ -12,8 +14,10 @@ mod state;
 mod versions;
 mod workload;
 
+pub use collector::{Collector, CollectorId, SecretKeyId};
 pub use env::{ENV_NAMES, EnvValue, env_name};
 pub use key::{PolicyId, SecretId, WorkloadId, WorkloadKind};
+pub use owned::{OwnedId, OwnedKind};
 pub use policy::{Policy, PolicySpec};
 pub use state::{Change, Dirty, Fault, Index, Namespace, SecretState, Snapshot, Source};
 pub use workload::{Container, EnvVar, Owner, Workload};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    api::{Settings, Target, TracingPolicySpec, TracingPolicyStatus},
+    api::{CollectorRef, Settings, Target, TracingPolicySpec, TracingPolicyStatus},
     diagnostics::{Diagnostic, Severity},
 };
 
-use super::{PolicyId, SecretId, Workload};
+use super::{CollectorId, PolicyId, SecretId, Workload};
 
 /// A policy with what was found wrong with it when it was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,14 @@ pub struct Policy {
     pub findings: Vec<Diagnostic>,
     /// The status that the API server has.
     pub status: Option<TracingPolicyStatus>,
+}
+
+impl CollectorRef {
+    /// The collector that a policy of this namespace means.
+    pub fn id(&self, namespace: &str) -> CollectorId {
+        let namespace = self.namespace.as_deref().unwrap_or(namespace);
+        CollectorId { namespace: namespace.to_owned(), name: self.name.clone() }
+    }
 }
 
 /// What a policy asks for, as far as it can be read.
@@ -73,6 +81,12 @@ impl Policy {
         let (id, targets) = (&workload.id, self.targets());
         let meant = |target: &Target| target.matches(id.kind.target(), &id.name, &workload.labels);
         self.id.namespace == id.namespace && (targets.is_empty() || targets.iter().any(meant))
+    }
+
+    /// The collector that it exports to, if it is enabled.
+    pub fn collector(&self) -> Option<CollectorId> {
+        let spec = self.spec().filter(|spec| spec.enabled)?;
+        Some(spec.settings.export.as_ref()?.collector_ref.as_ref()?.id(&self.id.namespace))
     }
 
     /// The headers Secret that it names, if it is enabled.

@@ -5,13 +5,17 @@ use std::{
     sync::Arc,
 };
 
-use super::{Policy, PolicyId, SecretId, Workload, WorkloadId, WorkloadKind, versions::Versions};
+use super::{
+    Collector, CollectorId, Policy, PolicyId, SecretId, Workload, WorkloadId, WorkloadKind, versions::Versions,
+};
 
 /// What is known about the cluster at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// By namespace; policies reach no further.
     pub namespaces: BTreeMap<String, Namespace>,
+    /// The collectors of all namespaces: policies of any namespace may refer to them.
+    pub collectors: BTreeMap<CollectorId, Collector>,
     /// The operator's own namespace, which is never touched.
     pub own_namespace: Option<String>,
 }
@@ -25,6 +29,10 @@ pub struct Namespace {
     pub workloads: BTreeMap<WorkloadId, Arc<Workload>>,
     /// Headers Secrets that were looked at, by name.
     pub secrets: BTreeMap<String, SecretState>,
+    /// Keys of Secrets for the backends of collectors that were looked at, by Secret and key.
+    pub keys: BTreeMap<(String, String), SecretState>,
+    /// The labels of the namespace, where they are known.
+    pub labels: Option<BTreeMap<String, String>>,
     /// Workloads whose last write failed.
     pub faults: BTreeMap<WorkloadId, Fault>,
 }
@@ -40,6 +48,8 @@ pub enum SecretState {
     KeyMissing,
     /// The operator may not look, or was told not to.
     Unverified,
+    /// The value of a backend's header holds `$$`, `${` or a line break: the collector would send something else.
+    Unsendable,
 }
 
 /// Why a write failed.

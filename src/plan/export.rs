@@ -5,6 +5,8 @@ use std::net::Ipv6Addr;
 use crate::{
     api::{Compression, DurationText, Export, Language, Protocol, Settings, patterns},
     diagnostics::Code,
+    index::{CollectorId, Snapshot},
+    plan::collector::{CollectorSettings, allows, collector_name},
 };
 
 /// An export whose endpoint is known.
@@ -27,6 +29,10 @@ pub struct ResolvedExport {
 pub enum Unresolved {
     /// The collector is not there.
     CollectorNotFound,
+    /// The collector does not take policies of this namespace.
+    CollectorNotPermitted,
+    /// The collector has errors.
+    CollectorInvalid,
     /// Nothing above the policy has an export.
     NothingToInherit,
     /// There is no export at all; validation has said so.
@@ -38,6 +44,8 @@ impl Unresolved {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::CollectorNotFound => "CollectorNotFound",
+            Self::CollectorNotPermitted => "CollectorNotPermitted",
+            Self::CollectorInvalid => "CollectorInvalid",
             Self::NothingToInherit => "NothingToInherit",
             Self::NoExport => "NoExport",
         }
@@ -47,29 +55,59 @@ impl Unresolved {
     pub const fn code(&self) -> Code {
         match self {
             Self::CollectorNotFound => Code::TRC0205,
+            Self::CollectorNotPermitted => Code::TRC0207,
+            Self::CollectorInvalid => Code::TRC0208,
             Self::NothingToInherit => Code::TRC0206,
             Self::NoExport => Code::TRC0101,
         }
     }
+
+    /// Whether it is the collector that is missing something.
+    pub const fn is_about_collector(&self) -> bool {
+        matches!(self, Self::CollectorNotFound | Self::CollectorNotPermitted | Self::CollectorInvalid)
+    }
 }
 
-/// The export of these settings.
-pub(super) fn resolve(settings: &Settings) -> Result<ResolvedExport, Unresolved> {
+/// The export of these settings of a policy in this namespace.
+pub(super) fn resolve(snapshot: &Snapshot, namespace: &str, settings: &Settings) -> Result<ResolvedExport, Unresolved> {
     let export = settings.export.as_ref().ok_or(Unresolved::NoExport)?;
-    if export.collector_ref.is_some() {
-        return Err(Unresolved::CollectorNotFound);
-    }
-    if export.inherit == Some(true) {
+    let (endpoint, protocol) = if let Some(reference) = &export.collector_ref {
+        collector(snapshot, &reference.id(namespace), namespace, settings)?
+    } else if export.inherit == Some(true) {
         return Err(Unresolved::NothingToInherit);
-    }
-    let endpoint = export.endpoint.clone().filter(|endpoint| !endpoint.is_empty()).ok_or(Unresolved::NoExport)?;
+    } else {
+        let endpoint = export.endpoint.clone().filter(|endpoint| !endpoint.is_empty()).ok_or(Unresolved::NoExport)?;
+        let protocol = protocol(settings, export, &endpoint);
+        (endpoint, protocol)
+    };
     Ok(ResolvedExport {
-        protocol: protocol(settings, export, &endpoint),
+        protocol,
         endpoint,
         headers_secret: export.headers_secret_ref.as_ref().map(|secret| secret.name.clone()),
         timeout: export.timeout.clone(),
         compression: export.compression,
     })
+}
+
+/// Where a collector receives what these settings send, and how.
+fn collector(
+    snapshot: &Snapshot,
+    id: &CollectorId,
+    namespace: &str,
+    settings: &Settings,
+) -> Result<(String, Protocol), Unresolved> {
+    let collector = snapshot.collectors.get(id).filter(|found| !found.deleting).ok_or(Unresolved::CollectorNotFound)?;
+    let labels = snapshot.namespaces.get(namespace).and_then(|namespace| namespace.labels.as_ref());
+    let spec = collector.valid().ok_or(Unresolved::CollectorInvalid)?;
+    // Labels that are not known allow nothing: a handshake that cannot be seen is none.
+    if allows(spec, &id.namespace, namespace, labels) != Some(true) {
+        return Err(Unresolved::CollectorNotPermitted);
+    }
+    let python = settings.instrumentation.is_some() && settings.language == Some(Language::Python);
+    let wanted = settings.export.as_ref().and_then(|export| export.protocol).unwrap_or(Protocol::Grpc);
+    let protocol = if python { Protocol::HttpProtobuf } else { wanted };
+    let port = CollectorSettings::new(spec).port(protocol);
+    Ok((format!("http://{}.{}.svc:{port}", collector_name(&id.name), id.namespace), protocol))
 }
 
 /// Python instrumentation can only speak HTTP; else what the user says; else by the port.
@@ -82,7 +120,7 @@ fn protocol(settings: &Settings, export: &Export, endpoint: &str) -> Protocol {
 }
 
 /// The port that a URL names.
-pub(super) fn port(endpoint: &str) -> Option<u16> {
+pub(in crate::plan) fn port(endpoint: &str) -> Option<u16> {
     let (_, rest) = endpoint.split_once("://")?;
     let authority = rest.split(['/', '?']).next()?;
     let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);

@@ -4,8 +4,10 @@
 //! [`Diagnostic`] and stops nobody else. The controller and the CLI call the same functions.
 
 mod attach;
+pub mod collector;
 mod env;
 mod export;
+mod findings;
 mod inject;
 mod patch;
 mod read;
@@ -23,11 +25,12 @@ use crate::{
 };
 
 pub use attach::{Attached, Specificity, attached, is_excluded};
+pub use collector::read_collector;
 pub use env::Variable;
 pub use export::{ResolvedExport, Unresolved};
 pub use inject::ContainerPlan;
 pub use patch::{apply_patch, merge_into};
-pub use read::{policy_schema, read_policy};
+pub use read::{read_policy, schema_of};
 pub use validate::validate;
 pub use workload::{Decision, HoldReason, WorkloadPlan, plan_workload, workload_findings};
 

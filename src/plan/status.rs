@@ -214,15 +214,19 @@ fn secret_finding(view: &View<'_>) -> Option<Diagnostic> {
     let code = match state? {
         SecretState::NotFound => Code::TRC0201,
         SecretState::KeyMissing => Code::TRC0202,
-        SecretState::Present | SecretState::Unverified => return None,
+        SecretState::Present | SecretState::Unverified | SecretState::Unsendable => return None,
     };
     Some(Diagnostic::new(code, FieldPath::fields("spec.export.headersSecretRef.name")).detail(name))
 }
 
 fn unresolved_finding(view: &View<'_>) -> Option<Diagnostic> {
     let unresolved = conditions::unresolved(view)?;
-    let field = if unresolved.code() == Code::TRC0205 { "collectorRef" } else { "inherit" };
-    Some(Diagnostic::new(unresolved.code(), FieldPath::fields("spec.export").field(field)))
+    let field = if unresolved.is_about_collector() { "collectorRef" } else { "inherit" };
+    let finding = Diagnostic::new(unresolved.code(), FieldPath::fields("spec.export").field(field));
+    Some(match view.policy.collector() {
+        Some(collector) if unresolved.is_about_collector() => finding.detail(collector.to_string()),
+        _ => finding,
+    })
 }
 
 /// The entries that matter most, in a fixed order.

@@ -108,13 +108,13 @@ pub fn plan_workload(snapshot: &Snapshot, namespace: &Namespace, workload: &Work
         return WorkloadPlan::nothing(Decision::Excluded, &[]);
     }
     let attached = attach::attached(namespace, workload);
-    let mut plan = decide(workload, &attached);
+    let mut plan = decide(snapshot, workload, &attached);
     let may_write = !workload.deleting && !matches!(plan.decision, Decision::Hold(_));
     plan.needs_write = may_write && differs(workload, plan.intent());
     plan
 }
 
-fn decide(workload: &Workload, attached: &[Attached<'_>]) -> WorkloadPlan {
+fn decide(snapshot: &Snapshot, workload: &Workload, attached: &[Attached<'_>]) -> WorkloadPlan {
     // One policy at a time. Where several merge, this is the place: `attached` is in order of strength.
     let Some(winner) = attached.first() else { return WorkloadPlan::nothing(Decision::Withdraw, attached) };
     let Some(spec) = winner.policy.spec().filter(|_| winner.policy.is_valid()) else {
@@ -124,7 +124,7 @@ fn decide(workload: &Workload, attached: &[Attached<'_>]) -> WorkloadPlan {
         return WorkloadPlan::nothing(Decision::Withdraw, attached);
     }
     let settings = &spec.settings;
-    let export = match export::resolve(settings) {
+    let export = match export::resolve(snapshot, &workload.id.namespace, settings) {
         Ok(export) => export,
         Err(unresolved) => return WorkloadPlan::nothing(Decision::Hold(HoldReason::Unresolved(unresolved)), attached),
     };
@@ -139,6 +139,13 @@ fn decide(workload: &Workload, attached: &[Attached<'_>]) -> WorkloadPlan {
         InjectionMode::None => Decision::Manual,
     };
     WorkloadPlan { containers, service_name: Some(service_name), ..WorkloadPlan::nothing(decision, attached) }
+}
+
+/// The policy that decides about a workload, and what its service is called where that policy is in force.
+pub(super) fn service<'a>(namespace: &'a Namespace, workload: &Workload) -> Option<(Attached<'a>, String)> {
+    let winner = attach::attached(namespace, workload).into_iter().next()?;
+    let spec = winner.policy.spec().filter(|spec| spec.enabled && winner.policy.is_valid())?;
+    Some((winner, service_name(&winner, &spec.settings, workload)))
 }
 
 fn differs(workload: &Workload, wanted: &[ContainerPlan]) -> bool {

@@ -61,7 +61,7 @@ pub(super) fn conditions(view: &View<'_>, counts: &WorkloadCounts) -> Vec<Condit
 /// Why the policy has no endpoint, where it is enabled and otherwise valid.
 pub(super) fn unresolved(view: &View<'_>) -> Option<Unresolved> {
     let spec = view.policy.spec().filter(|spec| spec.enabled && view.policy.is_valid())?;
-    export::resolve(&spec.settings).err()
+    export::resolve(view.snapshot, &view.policy.id.namespace, &spec.settings).err()
 }
 
 fn accepted(view: &View<'_>) -> State {
@@ -100,10 +100,17 @@ fn resolved(view: &View<'_>, accepted: &State) -> State {
         return State::new("Unknown", accepted.reason, "References are looked at once the policy is valid.");
     }
     if let Some(unresolved) = unresolved(view) {
+        let collector = view.policy.collector().map(|id| id.to_string()).unwrap_or_default();
         let what = match unresolved {
-            Unresolved::CollectorNotFound => "TracingCollectors are not managed by this version: no endpoint is known.",
-            Unresolved::NothingToInherit => "No ClusterTracingPolicy provides an export: none is read by this version.",
-            Unresolved::NoExport => "The policy has no export.",
+            Unresolved::CollectorNotFound => format!("TracingCollector {collector} does not exist."),
+            Unresolved::CollectorNotPermitted => {
+                format!("TracingCollector {collector} does not allow policies of this namespace.")
+            }
+            Unresolved::CollectorInvalid => format!("TracingCollector {collector} is not valid."),
+            Unresolved::NothingToInherit => {
+                "No ClusterTracingPolicy provides an export: none is read by this version.".to_owned()
+            }
+            Unresolved::NoExport => "The policy has no export.".to_owned(),
         };
         return State::new("False", unresolved.reason(), what);
     }
@@ -111,7 +118,7 @@ fn resolved(view: &View<'_>, accepted: &State) -> State {
         return State::new("True", "ResolvedRefs", "Everything that the policy refers to is there.");
     };
     match state {
-        Some(SecretState::Present) => {
+        Some(SecretState::Present | SecretState::Unsendable) => {
             State::new("True", "ResolvedRefs", "Everything that the policy refers to is there.")
         }
         Some(SecretState::NotFound) => State::new(
