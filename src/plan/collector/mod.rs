@@ -1,8 +1,14 @@
 //! From a TracingCollector and the policies that use it to a configuration and the objects that run it. Pure.
 
+mod compile;
+mod config;
 mod read;
 mod revision;
+mod services;
 mod settings;
+mod tail;
+
+pub use compile::compile;
 mod validate;
 
 pub use read::read_collector;
@@ -13,6 +19,9 @@ pub use settings::{
 };
 
 use crate::{api::SecretKeyRef, diagnostics::Diagnostic};
+
+/// Where a persistent queue lives in the collector's container.
+pub const QUEUE_DIRECTORY: &str = "/var/lib/tracesteward/queue";
 
 /// A tier of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
