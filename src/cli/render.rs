@@ -86,6 +86,7 @@ fn report(loaded: &Loaded) {
         let summary = Summary::of(&shown, loaded.summary.objects);
         complain(pretty(&shown, summary, colour(std::io::stderr().is_terminal())).trim_end());
     }
+    loaded.notes.iter().for_each(|note| complain(&format!("note: {note}")));
     for policy in loaded.snapshot.namespaces.values().flat_map(|namespace| namespace.policies.values()) {
         let fields = policy.spec().map(crate::plan::status::no_effect).unwrap_or_default();
         if !fields.is_empty() {

@@ -4,15 +4,16 @@ mod compile;
 mod config;
 mod read;
 mod revision;
+mod secrets;
 mod services;
 mod settings;
 mod tail;
-
-pub use compile::compile;
 mod validate;
 
+pub use compile::compile;
 pub use read::read_collector;
 pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision};
+pub use secrets::{is_sendable, secret_findings};
 pub use settings::{
     CollectorSettings, DEFAULT_VERSION, HEALTH_PORT, METRICS_PORT, allows, backend_protocol, collector_name,
     memory_limit, sampler_name, takes_metrics,
