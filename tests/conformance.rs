@@ -11,12 +11,20 @@
 mod cases;
 #[path = "conformance/compare.rs"]
 mod compare;
+#[path = "conformance/delivery.rs"]
+mod delivery;
 #[path = "conformance/generate.rs"]
 mod generate;
+#[path = "conformance/metrics.rs"]
+mod metrics;
 #[path = "conformance/model.rs"]
 mod model;
+#[path = "conformance/mutations.rs"]
+mod mutations;
 #[path = "conformance/oracle.rs"]
 mod oracle;
+#[path = "conformance/outage.rs"]
+mod outage;
 #[path = "conformance/sampling.rs"]
 mod sampling;
 #[path = "conformance/scrub.rs"]

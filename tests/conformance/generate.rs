@@ -95,7 +95,7 @@ const PATTERNS: [&str; 15] = [
     "p.ll*",
     "**",
 ];
-const METHODS: [&str; 5] = ["GET", "POST", "get", "GET ", "M-\"X"];
+const METHODS: [&str; 6] = ["GET", "POST", "get", "GET ", "M-\"X", "*"];
 const RATIOS: [&str; 8] = ["0", "0.01", "0.07", "0.1", "0.5", "1", "0.001", "0.25"];
 /// Limits of slow spans and traces, in milliseconds.
 const LIMITS: [u64; 3] = [1000, 250, 1];

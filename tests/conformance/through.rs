@@ -1,15 +1,44 @@
 //! Spans through a collector and out again, for what does not depend on when a decision falls.
 
+use std::time::Duration;
+
 use serde_json::{Value as Json, json};
 
+use crate::compare::render;
+use crate::model::collector;
+use crate::support::collector::parse;
 use crate::support::otlp::{Client, ResourceSpans};
-use crate::support::{Backend, Collector};
+use crate::support::{Backend, Collector, eventually};
 
 /// Runs a collector with this configuration, sends spans, and stops it: it then decides on everything that it holds and
 /// empties its queues.
 pub(crate) async fn through(configuration: &str, environment: &[(&str, &str)], spans: Vec<ResourceSpans>) -> Collector {
     let mut collector = Collector::start_with(configuration, environment, &json!({})).await;
     Client::connect(collector.http_port()).send(spans);
+    assert!(collector.stop().success(), "{}", collector.logs());
+    collector
+}
+
+/// The same for a collector with span metrics, which are lost at its end: they have to arrive before. They are written
+/// more often here than a user would want them.
+pub(crate) async fn through_with_metrics(
+    configuration: &str,
+    backend: &Backend,
+    spans: Vec<ResourceSpans>,
+) -> Collector {
+    let mut over = json!({"connectors": {}});
+    for name in parse(configuration)["connectors"].as_object().expect("connectors").keys() {
+        if name.starts_with("span_metrics") {
+            over["connectors"][name] = json!({"metrics_flush_interval": "500ms"});
+        }
+    }
+    let mut collector = Collector::start_with(configuration, &[], &over).await;
+    Client::connect(collector.http_port()).send(spans);
+    eventually("span metrics arrive", Duration::from_secs(30), || {
+        let answer = if backend.metrics().is_empty() { Err(collector.logs()) } else { Ok(()) };
+        async move { answer }
+    })
+    .await;
     assert!(collector.stop().success(), "{}", collector.logs());
     collector
 }
@@ -37,6 +66,6 @@ pub(crate) fn assert_quiet(collector: &Collector) {
 /// A backend, and the configuration of a collector that exports to it and keeps everything, with `spec` beside.
 pub(crate) async fn keeping_all(spec: Json) -> (Backend, String) {
     let backend = Backend::start().await;
-    let configuration = crate::compare::render(&[crate::model::collector(&backend.endpoint(), spec)]);
+    let configuration = render(&[collector(&backend.endpoint(), spec)]);
     (backend, configuration)
 }
