@@ -7,6 +7,8 @@
     reason = "a test that cannot go on says why and stops"
 )]
 
+#[path = "conformance/attachment.rs"]
+mod attachment;
 #[path = "conformance/cases.rs"]
 mod cases;
 #[path = "conformance/compare.rs"]

@@ -9,7 +9,7 @@ use crate::support::otlp::{
     AnyValue, Event, KeyValue, KeyValueList, ResourceSpans, Span, Value, attribute, from_resource, service, span, text,
     texts,
 };
-use crate::through::{assert_quiet, keeping_all, through, through_with_metrics};
+use crate::through::{assert_quiet, keeping_all, some_metrics, through, through_with_metrics};
 
 const SECRET: &str = "SECRET-";
 
@@ -124,7 +124,7 @@ async fn scrubbing() -> (Backend, String) {
 
 /// What left that should not, and what did not that should have.
 async fn faults(backend: &Backend, configuration: &str) -> Vec<String> {
-    let collector = through_with_metrics(configuration, backend, spans()).await;
+    let collector = through_with_metrics(configuration, backend, spans(), some_metrics).await;
     assert_quiet(&collector);
     let mut faults = Vec::new();
     for secret in secrets() {

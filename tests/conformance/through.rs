@@ -19,12 +19,13 @@ pub(crate) async fn through(configuration: &str, environment: &[(&str, &str)], s
     collector
 }
 
-/// The same for a collector with span metrics, which are lost at its end: they have to arrive before. They are written
-/// more often here than a user would want them.
+/// The same for a collector with span metrics. It does not write them at its end, so they have to arrive before: until
+/// `enough` says so. They are written more often here than a user would want them.
 pub(crate) async fn through_with_metrics(
     configuration: &str,
     backend: &Backend,
     spans: Vec<ResourceSpans>,
+    enough: impl Fn(&Backend) -> Result<(), String>,
 ) -> Collector {
     let mut over = json!({"connectors": {}});
     for name in parse(configuration)["connectors"].as_object().expect("connectors").keys() {
@@ -35,12 +36,17 @@ pub(crate) async fn through_with_metrics(
     let mut collector = Collector::start_with(configuration, &[], &over).await;
     Client::connect(collector.http_port()).send(spans);
     eventually("span metrics arrive", Duration::from_secs(30), || {
-        let answer = if backend.metrics().is_empty() { Err(collector.logs()) } else { Ok(()) };
+        let answer = enough(backend);
         async move { answer }
     })
     .await;
     assert!(collector.stop().success(), "{}", collector.logs());
     collector
+}
+
+/// Any metrics at all.
+pub(crate) fn some_metrics(backend: &Backend) -> Result<(), String> {
+    if backend.metrics().is_empty() { Err("no metrics".to_owned()) } else { Ok(()) }
 }
 
 /// The variables that a configuration refers to as `${env:NAME}`.
