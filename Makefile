@@ -14,8 +14,9 @@ help: ## print this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: tools
-tools: ## build the components that the tests run, from pinned Go modules (minutes, once)
+tools: ## build the components that the tests run, from pinned Go modules and Python packages (minutes, once)
 	@e2e/tools/build.sh $(TOOLS)
+	@e2e/python/build.sh $(TOOLS)/../python
 
 .PHONY: fmt
 fmt: ## format the code

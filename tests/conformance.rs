@@ -7,16 +7,26 @@
     reason = "a test that cannot go on says why and stops"
 )]
 
+#[path = "conformance/attachment.rs"]
+mod attachment;
 #[path = "conformance/cases.rs"]
 mod cases;
 #[path = "conformance/compare.rs"]
 mod compare;
+#[path = "conformance/delivery.rs"]
+mod delivery;
 #[path = "conformance/generate.rs"]
 mod generate;
+#[path = "conformance/metrics.rs"]
+mod metrics;
 #[path = "conformance/model.rs"]
 mod model;
+#[path = "conformance/mutations.rs"]
+mod mutations;
 #[path = "conformance/oracle.rs"]
 mod oracle;
+#[path = "conformance/outage.rs"]
+mod outage;
 #[path = "conformance/sampling.rs"]
 mod sampling;
 #[path = "conformance/scrub.rs"]

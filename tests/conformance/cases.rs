@@ -1,7 +1,7 @@
 //! Traces with an answer that a person wrote down: they check the oracle as well as the collector.
 
-use crate::compare::{check, run_render};
-use crate::model::{Baseline, Case, Keep, Matcher, Policy, Ratio, Span, Trace, collector};
+use crate::compare::check;
+use crate::model::{Baseline, Case, Keep, Matcher, Policy, Ratio, Span, Trace};
 use crate::oracle::{decide, hash};
 use crate::support::otlp::{Value, text, texts};
 
@@ -59,7 +59,7 @@ pub(crate) fn case(name: &str, baseline: Baseline, policies: Vec<Policy>, traces
     let traces: Vec<Trace> = traces.collect();
     let alone = |(trace, spans): (usize, &Trace)| (0..spans.spans.len()).map(|span| vec![(trace, span)]).collect();
     let requests = traces.iter().enumerate().map(alone).collect();
-    Case { name: name.to_owned(), baseline, policies, traces, requests }
+    Case { name: name.to_owned(), baseline, policies, manifests: None, traces, requests }
 }
 
 fn id_below(next: &mut u128, share: f64) -> [u8; 16] {
@@ -222,22 +222,4 @@ async fn drops_are_for_roots_and_routes_are_the_first_match() {
         ("none here, the baseline there", false, 0.01, vec![matched("/never"), span("a/web", &[])]),
     ];
     expect("drops and routes", nothing(), vec![own, other], traces).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn refused_policies_offer_the_baseline() {
-    let case = case(
-        "a collector for its own namespace",
-        Baseline { ratio: Some(Ratio("0.5")), keep: Keep::default() },
-        Vec::new(),
-        [0.01, 0.5, 0.6].into_iter().map(|share| (share, vec![span("shop/web", &[])])).collect(),
-    );
-    let mut documents =
-        vec![collector("http://127.0.0.1:1", serde_json::json!({"allowedNamespaces": {"from": "Same"}}))];
-    documents.extend(policy("p", "shop/web").documents());
-    let output = run_render(&documents);
-    let configuration = String::from_utf8(output.stdout).unwrap();
-    assert!(!output.status.success(), "a policy that may not use the collector is an error");
-    assert!(configuration.contains("tail_sampling") && !configuration.contains("\"shop\""), "{configuration}");
-    check(&case).await.assert_equal(&case);
 }

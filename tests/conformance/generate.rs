@@ -95,7 +95,7 @@ const PATTERNS: [&str; 15] = [
     "p.ll*",
     "**",
 ];
-const METHODS: [&str; 5] = ["GET", "POST", "get", "GET ", "M-\"X"];
+const METHODS: [&str; 6] = ["GET", "POST", "get", "GET ", "M-\"X", "*"];
 const RATIOS: [&str; 8] = ["0", "0.01", "0.07", "0.1", "0.5", "1", "0.001", "0.25"];
 /// Limits of slow spans and traces, in milliseconds.
 const LIMITS: [u64; 3] = [1000, 250, 1];
@@ -168,12 +168,13 @@ pub(crate) fn case(seed: u64, traces: usize) -> Case {
     let policies: Vec<Policy> = (0..6).map(|index| policy(&mut random, index, &mut free)).collect();
     // Three services that no policy reaches, one of them without a namespace and one without a name.
     let strangers = [("shop", "stranger"), ("", "web"), ("bank", "")];
-    let known =
-        policies.iter().flat_map(|policy| policy.services.iter().map(|name| (&policy.namespace[..], &name[..])));
+    let known = policies
+        .iter()
+        .flat_map(|policy| policy.services.iter().map(|name| (policy.namespace.as_str(), name.as_str())));
     let services: Vec<(&str, &str)> = known.chain(strangers).collect();
     let traces: Vec<Trace> = (0..traces).map(|_| trace(&mut random, &services, &policies)).collect();
     let requests = requests(&mut random, &traces);
-    Case { name: format!("random case {seed}"), baseline, policies, traces, requests }
+    Case { name: format!("random case {seed}"), baseline, policies, manifests: None, traces, requests }
 }
 
 fn some(random: &mut Random, percent: usize, mut make: impl FnMut(&mut Random) -> &'static str) -> Vec<String> {

@@ -88,6 +88,8 @@ pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) baseline: Baseline,
     pub(crate) policies: Vec<Policy>,
+    /// Manifests that come to these policies; where absent, one of each policy.
+    pub(crate) manifests: Option<Vec<Json>>,
     pub(crate) traces: Vec<Trace>,
     /// Each request is a list of groups, each group is spans of one resource: indices of trace and span.
     pub(crate) requests: Vec<Vec<Vec<(usize, usize)>>>,
@@ -104,8 +106,9 @@ impl Case {
             sampling["baselineRatio"] = number(ratio);
         }
         let mut documents = vec![collector(endpoint, json!({"sampling": sampling}))];
-        for policy in &self.policies {
-            documents.extend(policy.documents());
+        match &self.manifests {
+            Some(manifests) => documents.extend(manifests.iter().cloned()),
+            None => documents.extend(self.policies.iter().flat_map(Policy::documents)),
         }
         documents
     }

@@ -5,17 +5,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::compare::check;
 use crate::generate;
 
+/// More of them, on demand: `TRACESTEWARD_CASES`.
 const CASES: usize = 18;
 const TRACES: usize = 180;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_collector_decides_as_the_words_say() {
+    let cases = std::env::var("TRACESTEWARD_CASES").map_or(CASES, |count| count.parse().expect("a number of cases"));
     let (next, traces, kept) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
     // A few at a time: what takes long is waiting for the collectors' decisions.
     let work = async || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= CASES {
+            if seed >= cases {
                 return;
             }
             let case = generate::case(u64::try_from(seed).expect("small") + 1, TRACES);

@@ -161,15 +161,15 @@ impl Drop for Collector {
     }
 }
 
-/// What `otelcol validate` says about a configuration.
-pub(crate) fn validate(configuration: &str) -> Result<(), String> {
+/// What `otelcol validate` has against a configuration, if anything.
+pub(crate) fn complaint(configuration: &str) -> Option<String> {
     let folder = Scratch::new();
     let file = folder.path().join("configuration.yaml");
     fs::write(&file, configuration).expect("the scratch folder can be written");
     let mut command = Command::new(tool("otelcol"));
     let output = command.arg("validate").arg(format!("--config=file:{}", file.display())).output();
     let output = output.expect("the collector can be run");
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// A configuration (YAML or JSON) as a value.

@@ -22,7 +22,7 @@ pub(in crate::plan::collector) const KEEP: &str = "tracesteward.keep";
 /// The attribute of a root span that drops its trace.
 pub(in crate::plan::collector) const DROP: &str = "tracesteward.drop";
 /// Everything of ours; whatever a sender sets there is removed first.
-const OURS: &str = "^tracesteward[.]";
+pub(in crate::plan::collector) const OURS: &str = "^tracesteward[.]";
 /// What is only needed while marks are set.
 const SCRATCH: &str = "^tracesteward[.]_";
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    mark::OURS,
     names::Names,
     text::{literal, quote_regex},
     transform::{Context, Group, Transform},
@@ -25,7 +26,10 @@ pub(in crate::plan::collector) fn scrub(settings: &Scrub, names: Names) -> Trans
     Transform::new(contexts.map(|context| {
         let attributes = context.attributes();
         let mut statements = vec![format!("delete_matching_keys({attributes}, {})", literal(&pattern(&headers)))];
-        if context != Context::Resource {
+        if context == Context::Resource {
+            // Metrics of spans carry every attribute of a resource, and are made before marks are set.
+            statements.push(format!("delete_matching_keys({attributes}, {})", literal(OURS)));
+        } else {
             statements.extend(HEADER_MAPS.map(|name| in_map(attributes, name, &headers)));
         }
         let removed = settings.attributes.iter().collect::<BTreeSet<_>>();
