@@ -20,7 +20,7 @@ use crate::{
     index::{CollectorId, EnvValue, Workload},
     plan::{
         ContainerPlan, Decision, HoldReason, WorkloadPlan, apply_patch,
-        collector::{self, Tier},
+        collector::Tier,
         merge_into,
     },
 };
@@ -183,11 +183,10 @@ fn collector_config(args: &Args, wanted: &str, loaded: &Loaded) -> Exit {
         return fail(&format!("--collector-config {wanted}: write NAMESPACE/NAME"), Exit::Usage);
     };
     let id = CollectorId { namespace: namespace.to_owned(), name: name.to_owned() };
-    let Some(collector) = loaded.snapshot.collectors.get(&id) else {
+    let Some(plan) = loaded.plan.collectors.get(&id) else {
         return fail(&format!("TracingCollector {id} is not in the input"), Exit::Findings);
     };
     let tier = if args.tier == TierName::Sampler { Tier::Sampler } else { Tier::Collector };
-    let plan = collector::compile(&loaded.snapshot, collector);
     match plan.configurations.iter().find(|configuration| configuration.tier == tier) {
         Some(configuration) => print(&configuration.text),
         None if plan.configurations.is_empty() => {

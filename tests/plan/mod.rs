@@ -1,6 +1,7 @@
 //! By subject.
 
 mod attach;
+mod collector;
 mod common;
 mod env;
 mod inject;
