@@ -18,11 +18,7 @@ use crate::{
         source::Document,
     },
     index::{CollectorId, EnvValue, Workload},
-    plan::{
-        ContainerPlan, Decision, HoldReason, WorkloadPlan, apply_patch,
-        collector::Tier,
-        merge_into,
-    },
+    plan::{ContainerPlan, Decision, HoldReason, WorkloadPlan, apply_patch, collector::Tier, merge_into},
 };
 
 /// Prints the workloads as the operator would leave them. Needs no cluster.

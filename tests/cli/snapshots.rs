@@ -97,5 +97,21 @@ fn the_samples_are_fine() {
     let answer =
         run(&["validate", "--fail-on", "warning", "config/samples/checkout.yaml", "config/samples/worker.yaml"]);
     assert_eq!(answer.code, Some(0), "{}", answer.stdout);
+    let answer = run(&["validate", "--fail-on", "warning", "config/samples/collector"]);
+    assert_eq!(answer.code, Some(0), "{}", answer.stdout);
     assert_eq!(run(&["validate", "config/samples/refused/no-endpoint.yaml"]).code, Some(1));
+}
+
+#[test]
+fn the_sample_of_a_collector_does_what_its_comments_say() {
+    let args = ["render", "--collector-config", "observability/gateway", "config/samples/collector"];
+    let answer = run(&args);
+    assert_eq!((answer.code, answer.stderr.as_str()), (Some(0), ""), "{answer:?}");
+    // Two services of one name, a route of its own ratio, a service that is always kept, no value of the Secret.
+    for part in
+        ["search", "billing", "/v1/search", "sampling_percentage: 1\n", "sampling_percentage: 10\n", "caretaker-mcp"]
+    {
+        assert!(answer.stdout.contains(part), "{part}: {}", answer.stdout);
+    }
+    assert!(!answer.stdout.contains("replace-me"), "{}", answer.stdout);
 }
