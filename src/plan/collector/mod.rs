@@ -1,9 +1,15 @@
 //! From a TracingCollector and the policies that use it to a configuration and the objects that run it. Pure.
 
+mod identity;
+mod objects;
 mod revision;
 mod settings;
 
-pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision};
+pub use identity::{IDENTITY_ROLE, identity_binding};
+pub use objects::{
+    CONFIGURATION_HASH, CONTAINER, OwnedObject, QUEUE_FOLDER, SAMPLER_PORT, contains, objects, selector_labels,
+};
+pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision, configuration_name, revision};
 pub use settings::{
     CollectorSettings, DEFAULT_VERSION, HEALTH_PORT, METRICS_PORT, allows, backend_protocol, collector_name,
     memory_limit, sampler_name, takes_metrics,
