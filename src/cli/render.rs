@@ -18,7 +18,11 @@ use crate::{
         source::Document,
     },
     index::{CollectorId, EnvValue, Workload},
-    plan::{ContainerPlan, Decision, HoldReason, WorkloadPlan, apply_patch, collector::Tier, merge_into},
+    plan::{
+        ContainerPlan, Decision, HoldReason, WorkloadPlan, apply_patch,
+        collector::{self, Tier},
+        merge_into,
+    },
 };
 
 /// Prints the workloads as the operator would leave them. Needs no cluster.
@@ -154,8 +158,14 @@ fn changed<'a>(loaded: &'a Loaded, default_namespace: &str) -> Vec<Changed<'a>> 
 
 fn manifests(args: &Args, loaded: &Loaded) -> Exit {
     let changed = changed(loaded, &args.source.namespace);
+    let owned = loaded.plan.collectors.iter().filter_map(|(id, plan)| {
+        let collector = loaded.snapshot.collectors.get(id)?;
+        Some(collector::rendered(collector, plan))
+    });
+    let mut owned: Vec<Value> = owned.flatten().collect();
+    owned.extend(collector::identity_binding(loaded.snapshot.collectors.values()));
     if args.output == Format::Json {
-        let items: Vec<_> = changed.iter().map(Changed::whole).collect();
+        let items: Vec<_> = changed.iter().map(Changed::whole).chain(owned).collect();
         return print(&format!("{:#}\n", json!({"apiVersion": "v1", "kind": "List", "items": items})));
     }
     let mut documents = Vec::new();
@@ -168,6 +178,14 @@ fn manifests(args: &Args, loaded: &Loaded) -> Exit {
             Ok(yaml) => documents.push(format!("{}{yaml}", one.comment())),
             Err(error) => {
                 return fail(&format!("{} cannot be written as YAML: {error}", one.workload.id), Exit::Unreadable);
+            }
+        }
+    }
+    for object in &owned {
+        match yaml(object) {
+            Ok(yaml) => documents.push(yaml),
+            Err(error) => {
+                return fail(&format!("an object of a collector cannot be written as YAML: {error}"), Exit::Unreadable);
             }
         }
     }

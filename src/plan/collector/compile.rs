@@ -1,10 +1,12 @@
 //! A collector's configurations, from its own settings and the policies that use it.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     CollectorPlan, CollectorSettings, Configuration, Tier,
     config::{self, File, Inputs},
+    objects, revision,
     services::{self, Participants},
     tail::Model,
 };
@@ -48,6 +50,19 @@ pub fn compile(snapshot: &Snapshot, collector: &Collector) -> CollectorPlan {
         }
     }
     plan
+}
+
+/// Everything that would be made for a collector with this plan, before anything runs: no revision is known yet but the
+/// one that is meant.
+pub fn rendered(collector: &Collector, plan: &CollectorPlan) -> Vec<Value> {
+    let Some(spec) = collector.valid() else { return Vec::new() };
+    let settings = CollectorSettings::new(spec);
+    let revisions: Vec<_> =
+        plan.configurations.iter().map(|configuration| revision(collector, &settings, configuration)).collect();
+    if revisions.is_empty() {
+        return Vec::new();
+    }
+    objects(collector, &settings, &revisions).into_iter().map(|object| object.manifest).collect()
 }
 
 /// Why there is no text.

@@ -2,6 +2,8 @@
 
 mod compile;
 mod config;
+mod identity;
+mod objects;
 mod read;
 mod revision;
 mod secrets;
@@ -10,9 +12,13 @@ mod settings;
 mod tail;
 mod validate;
 
-pub use compile::compile;
+pub use compile::{compile, rendered};
+pub use identity::{IDENTITY_ROLE, identity_binding};
+pub use objects::{
+    CONFIGURATION_HASH, CONTAINER, OwnedObject, QUEUE_FOLDER, SAMPLER_PORT, contains, objects, selector_labels,
+};
 pub use read::read_collector;
-pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision};
+pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision, configuration_name, revision};
 pub use secrets::{is_sendable, secret_findings};
 pub use settings::{
     CollectorSettings, DEFAULT_VERSION, HEALTH_PORT, METRICS_PORT, allows, backend_protocol, collector_name,
@@ -20,9 +26,6 @@ pub use settings::{
 };
 
 use crate::{api::SecretKeyRef, diagnostics::Diagnostic};
-
-/// Where a persistent queue lives in the collector's container.
-pub const QUEUE_DIRECTORY: &str = "/var/lib/tracesteward/queue";
 
 /// A tier of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

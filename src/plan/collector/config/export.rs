@@ -12,7 +12,7 @@ use crate::{
     api::{Backend, Compression, Protocol},
     plan::{
         collector::{
-            HeaderVariable, Tier,
+            HeaderVariable, SAMPLER_PORT, Tier,
             settings::{CollectorSettings, backend_protocol, sampler_name},
         },
         export::port,
@@ -154,8 +154,9 @@ pub(in crate::plan::collector) fn to_samplers(
     names: Names,
 ) -> (String, Exporter) {
     let sampler = sampler_name(name);
-    let hostnames =
-        (0..settings.replicas).map(|at| Text::from(format!("{sampler}-{at}.{sampler}.{namespace}.svc:4317"))).collect();
+    let hostnames = (0..settings.replicas)
+        .map(|at| Text::from(format!("{sampler}-{at}.{sampler}.{namespace}.svc:{SAMPLER_PORT}")))
+        .collect();
     let otlp = Otlp {
         endpoint: None,
         tls: Tls { insecure: true },

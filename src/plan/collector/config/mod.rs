@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{
-    HEALTH_PORT, HeaderVariable, METRICS_PORT, QUEUE_DIRECTORY, Tier, settings::CollectorSettings, tail::Model,
+    HEALTH_PORT, HeaderVariable, METRICS_PORT, QUEUE_FOLDER, SAMPLER_PORT, Tier, settings::CollectorSettings,
+    tail::Model,
 };
 use crate::{
     api::{Identity, Signal},
@@ -164,7 +165,7 @@ impl<'a> Builder<'a> {
         let settings = inputs.settings;
         let (grpc, http) = match tier {
             Tier::Collector => (settings.grpc_port, Some(settings.http_port)),
-            Tier::Sampler => (4317, None),
+            Tier::Sampler => (SAMPLER_PORT, None),
         };
         let address = |port: i32| format!("0.0.0.0:{port}");
         let protocols = Protocols {
@@ -282,7 +283,7 @@ impl<'a> Builder<'a> {
             }
         }
         if is_stored {
-            let storage = Extension::FileStorage { directory: QUEUE_DIRECTORY, create_directory: true };
+            let storage = Extension::FileStorage { directory: QUEUE_FOLDER, create_directory: true };
             if self.file.extensions.insert(STORAGE, storage).is_none() {
                 self.file.service.extensions.push(STORAGE);
             }
