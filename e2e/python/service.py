@@ -18,7 +18,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-PACE = 100  # requests a second
+PACE = 50  # requests a second
 
 seen = {"served": 0, "failed": 0, "exceptions": 0}
 sys.excepthook = lambda *error: seen.update(exceptions=seen["exceptions"] + 1) or sys.__excepthook__(*error)
