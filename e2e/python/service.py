@@ -27,7 +27,7 @@ threading.excepthook = lambda error: seen.update(exceptions=seen["exceptions"] +
 provider = TracerProvider(resource=Resource.create({"k8s.namespace.name": "shop"}))
 # Small and quick, so that the queue is full within the time of a test.
 provider.add_span_processor(
-    BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=256, max_export_batch_size=128, schedule_delay_millis=200)
+    BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=64, max_export_batch_size=32, schedule_delay_millis=200)
 )
 trace.set_tracer_provider(provider)
 tracer = trace.get_tracer("service")
