@@ -18,7 +18,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-PACE = 100  # requests a second
+PACE = 50  # requests a second
 
 seen = {"served": 0, "failed": 0, "exceptions": 0}
 sys.excepthook = lambda *error: seen.update(exceptions=seen["exceptions"] + 1) or sys.__excepthook__(*error)
@@ -27,7 +27,7 @@ threading.excepthook = lambda error: seen.update(exceptions=seen["exceptions"] +
 provider = TracerProvider(resource=Resource.create({"k8s.namespace.name": "shop"}))
 # Small and quick, so that the queue is full within the time of a test.
 provider.add_span_processor(
-    BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=256, max_export_batch_size=128, schedule_delay_millis=200)
+    BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=64, max_export_batch_size=32, schedule_delay_millis=200)
 )
 trace.set_tracer_provider(provider)
 tracer = trace.get_tracer("service")

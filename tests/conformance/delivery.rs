@@ -78,5 +78,7 @@ async fn spans_are_taken_as_json_and_uncompressed_too() {
     assert_eq!(resource.resource.clone().unwrap().attributes, [attribute("service.name", text("web"))]);
     assert_eq!(backend.spans()[0].name, "from JSON");
     assert!(!backend.saw(b"SECRET"));
+    let logs = collector.logs();
+    assert!(logs.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "not JSON: {logs}");
     assert!(backend.with(|received| received.iter().all(|request| !request.headers.contains_key("content-encoding"))));
 }

@@ -71,14 +71,14 @@ async fn a_collector_that_dies_under_load_costs_no_request() {
     };
     let first = served(&mut service, None, 1.0).await;
     arrived("spans arrive before the outage", 0).await;
-    let before = served(&mut service, Some(first), 200.0).await;
+    let before = served(&mut service, Some(first), 100.0).await;
     collector.kill9();
     let down = served(&mut service, Some(before), 1.0).await;
-    let during = served(&mut service, Some(down), 400.0).await;
+    let during = served(&mut service, Some(down), 200.0).await;
     let lost_from = backend.spans().len();
     collector.start_again().await;
     let up = served(&mut service, Some(during), 1.0).await;
-    let after = served(&mut service, Some(up), 200.0).await;
+    let after = served(&mut service, Some(up), 100.0).await;
     arrived("spans arrive after the outage", lost_from).await;
 
     let (normal, outage, again) = (before.rate(first), during.rate(down), after.rate(up));

@@ -73,13 +73,14 @@ impl Collector {
         Self { process, command, folder, ports }
     }
 
-    /// Waits until the health check answers.
+    /// Waits until the health check answers, and the collector has nothing more to do. It is healthy a moment before it
+    /// listens for signals: a SIGTERM in between would kill it with all that it holds.
     pub(crate) async fn wait_ready(&mut self) {
         let Self { process, ports, .. } = self;
         eventually("the collector is healthy", Duration::from_secs(30), || {
             process.assert_alive();
             let answer = http::get(ports.health, "/").and_then(|answer| match answer.status {
-                200 => Ok(()),
+                200 => is_at_rest(process.pid()),
                 status => Err(format!("{status} {}", answer.body)),
             });
             async move { answer }
@@ -159,6 +160,16 @@ impl Drop for Collector {
             eprintln!("the collector's log ends with:\n{}", self.process.log_tail());
         }
     }
+}
+
+/// Whether every thread of a process waits for something.
+fn is_at_rest(pid: u32) -> Result<(), String> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_err(|error| error.to_string())?;
+    let stats = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    // The state comes after the name, which is in parentheses.
+    let busy =
+        stats.filter(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('R'))).count();
+    if busy == 0 { Ok(()) } else { Err(format!("{busy} threads are running")) }
 }
 
 /// What `otelcol validate` has against a configuration, if anything.

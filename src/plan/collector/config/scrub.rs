@@ -29,9 +29,8 @@ pub(in crate::plan::collector) fn scrub(settings: &Scrub, names: Names) -> Trans
         if context == Context::Resource {
             // Metrics of spans carry every attribute of a resource, and are made before marks are set.
             statements.push(format!("delete_matching_keys({attributes}, {})", literal(OURS)));
-        } else {
-            statements.extend(HEADER_MAPS.map(|name| in_map(attributes, name, &headers)));
         }
+        statements.extend(HEADER_MAPS.map(|name| in_map(attributes, name, &headers)));
         let removed = settings.attributes.iter().collect::<BTreeSet<_>>();
         statements.extend(removed.into_iter().map(|name| format!("delete_key({attributes}, {})", literal(name))));
         for (name, bytes) in &truncated {
