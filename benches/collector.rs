@@ -1,6 +1,7 @@
 //! What a collector's configuration costs: to compile, and for each span on the real collector.
 //!
-//! The second table needs `make tools`. Absolute times mean nothing on a shared machine: look along the rows.
+//! The second table needs `make tools`. Absolute times mean nothing on a shared machine: look down the columns.
+#![allow(clippy::print_stdout, reason = "a table for people is what a bench is for")]
 
 use std::time::{Duration, Instant};
 
@@ -91,9 +92,9 @@ fn compiled(bencher: Bencher<'_, '_>, policies: usize) {
 }
 
 /// Spans of one measurement, and of one resource in a request.
-const SPANS: u64 = 60_000;
-const PER_RESOURCE: u64 = 50;
-const RESOURCES: u64 = 10;
+const SPANS: u32 = 60_000;
+const PER_RESOURCE: u32 = 50;
+const RESOURCES: u32 = 10;
 
 /// Processor time of the real collector for each span, from receiver to decision.
 fn spans() {
@@ -106,7 +107,7 @@ fn spans() {
             let plan = compile(&snapshot, &collector);
             let Some(configuration) = plan.configurations.first() else { return "-".to_owned() };
             let cpu = runtime.block_on(measure(&configuration.text, policies));
-            format!("{:.1} ({} KiB)", cpu.as_secs_f64() * 1e6 / SPANS as f64, configuration.text.len() >> 10)
+            format!("{:.1} ({} KiB)", cpu.as_secs_f64() * 1e6 / f64::from(SPANS), configuration.text.len() >> 10)
         });
         println!("{policies:>10} {:>20} {:>20} {:>20}", cells[0], cells[1], cells[2]);
     }
@@ -125,10 +126,10 @@ async fn measure(configuration: &str, policies: usize) -> Duration {
     let mut resource = 0;
     while sent < SPANS {
         let request = (0..RESOURCES).map(|_| {
-            let number = resource % policies as u64;
+            let number = resource % policies;
             resource += 1;
             let spans = (0..PER_RESOURCE).map(|at| {
-                let id = sent + at;
+                let id = u64::from(sent + at);
                 span(
                     id / 5 + 1,
                     id + 1,
@@ -138,14 +139,14 @@ async fn measure(configuration: &str, policies: usize) -> Duration {
             });
             let spans: Vec<_> = spans.collect();
             sent += PER_RESOURCE;
-            from_resource(service(&format!("team-{}", number / PER_NAMESPACE as u64), &format!("web-{number}")), spans)
+            from_resource(service(&format!("team-{}", number / PER_NAMESPACE), &format!("web-{number}")), spans)
         });
         client.send(request.collect());
     }
     let name = "otelcol_processor_tail_sampling_global_count_traces_sampled";
     let deadline = Instant::now() + Duration::from_secs(30);
-    while collector.metric(name, "") < (SPANS / 5) as f64 && Instant::now() < deadline {
+    while collector.metric(name, "") < f64::from(SPANS / 5) && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    collector.usage().cpu - before
+    collector.usage().cpu.saturating_sub(before)
 }
