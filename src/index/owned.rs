@@ -46,6 +46,19 @@ impl OwnedKind {
         }
     }
 
+    /// The resource's name in URLs.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::ServiceAccount => "serviceaccounts",
+            Self::ConfigMap => "configmaps",
+            Self::Service => "services",
+            Self::PodDisruptionBudget => "poddisruptionbudgets",
+            Self::NetworkPolicy => "networkpolicies",
+            Self::Deployment => "deployments",
+            Self::StatefulSet => "statefulsets",
+        }
+    }
+
     /// The API version.
     pub const fn api_version(self) -> &'static str {
         match self {

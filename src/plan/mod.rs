@@ -24,6 +24,7 @@ use crate::{
 };
 
 pub use attach::{Attached, Specificity, attached, is_excluded};
+pub use collector::read_collector;
 pub use env::Variable;
 pub use export::{ResolvedExport, Unresolved};
 pub use inject::ContainerPlan;

@@ -1,8 +1,10 @@
 //! From a TracingCollector and the policies that use it to a configuration and the objects that run it. Pure.
 
+mod read;
 mod revision;
 mod settings;
 
+pub use read::read_collector;
 pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision};
 pub use settings::{
     CollectorSettings, DEFAULT_VERSION, HEALTH_PORT, METRICS_PORT, allows, backend_protocol, collector_name,
