@@ -56,7 +56,7 @@ pub struct Backend {
 /// A header whose value comes from a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(format!("self.name.matches('{}')", patterns::HEADER)).message(Code::TRC0608.rule_message()))]
+#[x_kube(validation = Rule::new(format!("self.name.matches('{}')", patterns::SENT_HEADER)).message(Code::TRC0608.rule_message()))]
 pub struct BackendHeader {
     /// The header's name.
     #[schemars(length(min = 1, max = 128))]
@@ -69,6 +69,7 @@ pub struct BackendHeader {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(format!("self.name.matches('{}')", patterns::DNS_SUBDOMAIN)).message(Code::TRC0116.rule_message()))]
+#[x_kube(validation = Rule::new(format!("self.key.matches('{}')", patterns::SECRET_KEY)).message(Code::TRC0116.rule_message()))]
 pub struct SecretKeyRef {
     /// The Secret's name.
     #[schemars(length(max = 253))]

@@ -153,8 +153,11 @@ pub enum Management {
 }
 
 /// Requests and limits of each pod of the collector.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "!has(self.limits) || !('memory' in self.limits) || (type(self.limits.memory) == string ? !isQuantity(self.limits.memory) || self.limits.memory.startsWith('-') || quantity(self.limits.memory).compareTo(quantity('64Mi')) >= 0 : int(self.limits.memory) < 0 || int(self.limits.memory) >= 67108864)"
+).message(Code::TRC0616.rule_message()))]
 pub struct Resources {
     /// The most that a pod may use. The memory limit decides the collector's own limits too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -284,8 +287,14 @@ pub struct Queue {
 }
 
 /// A volume for each pod.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "type(self.size) == string ? !isQuantity(self.size) || self.size.startsWith('-') || quantity(self.size).sign() == 1 : int(self.size) != 0"
+).message(Code::TRC0605.rule_message()))]
+#[x_kube(validation = Rule::new(format!(
+    "!has(self.storageClassName) || self.storageClassName.matches('{}')", patterns::DNS_SUBDOMAIN
+)).message(Code::TRC0116.rule_message()))]
 pub struct QueueStorage {
     /// Its size.
     pub size: Quantity,

@@ -25,6 +25,12 @@ pub const COLLECTOR_VERSION: &str = r"^0[.]1(4[0-9]|5[0-5])[.][0-9]{1,4}$";
 /// The name of an HTTP header (RFC 9110, token; without the apostrophe and the backtick).
 pub const HEADER: &str = r"^[A-Za-z0-9!#$%&*+.^_|~-]+$";
 
+/// The name of a header that can be sent over HTTP and over gRPC, which takes fewer characters.
+pub const SENT_HEADER: &str = r"^[A-Za-z0-9._-]+$";
+
+/// A key of a Secret.
+pub const SECRET_KEY: &str = r"^[A-Za-z0-9._-]+$";
+
 /// A URL without a path and a query: what OTLP over gRPC can be sent to.
 pub const NO_PATH: &str = r"^[A-Za-z]+://[^/?]*/?$";
 
@@ -40,8 +46,18 @@ pub fn matches(pattern: &'static str, text: &str) -> bool {
     compiled.is_some_and(|regex| regex.is_match(text))
 }
 
-const ALL: [&str; 8] =
-    [DURATION, MILLISECONDS, ENDPOINT, DNS_SUBDOMAIN, COLLECTOR_VERSION, HEADER, NO_PATH, COLLECTOR_NAME];
+const ALL: [&str; 10] = [
+    DURATION,
+    MILLISECONDS,
+    ENDPOINT,
+    DNS_SUBDOMAIN,
+    COLLECTOR_VERSION,
+    HEADER,
+    SENT_HEADER,
+    SECRET_KEY,
+    NO_PATH,
+    COLLECTOR_NAME,
+];
 
 #[cfg(test)]
 mod tests {

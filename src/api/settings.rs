@@ -161,6 +161,7 @@ pub enum Compression {
     "!has(self.attributes) || self.attributes.all(key, !(key in [{}]) && !key.startsWith('telemetry.sdk.') && !key.startsWith('tracesteward.'))",
     RESERVED_ATTRIBUTES.map(|name| format!("'{name}'")).join(", ")
 )).message(Code::TRC0108.rule_message()))]
+#[x_kube(validation = Rule::new("!has(self.name) || !self.name.contains('${')").message(Code::TRC0131.rule_message()))]
 #[x_kube(validation = Rule::new("!has(self.attributes) || self.attributes.all(key, size(key) > 0 && size(key) <= 255)").message(Code::TRC0130.rule_message()))]
 pub struct Service {
     /// `service.name`. Absent: the workload's name.

@@ -13,6 +13,7 @@ use crate::diagnostics::Code;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!(has(self.name) && has(self.selector))").message(Code::TRC0109.rule_message()))]
+#[x_kube(validation = Rule::new("!has(self.serviceName) || !self.serviceName.contains('${')").message(Code::TRC0131.rule_message()))]
 pub struct Target {
     /// The kind of workload.
     pub kind: TargetKind,

@@ -7,6 +7,7 @@ mod attach;
 pub mod collector;
 mod env;
 mod export;
+mod findings;
 mod inject;
 mod patch;
 mod read;
@@ -29,7 +30,7 @@ pub use env::Variable;
 pub use export::{ResolvedExport, Unresolved};
 pub use inject::ContainerPlan;
 pub use patch::{apply_patch, merge_into};
-pub use read::{policy_schema, read_policy};
+pub use read::{read_policy, schema_of};
 pub use validate::validate;
 pub use workload::{Decision, HoldReason, WorkloadPlan, plan_workload, workload_findings};
 

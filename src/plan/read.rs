@@ -1,25 +1,31 @@
 //! From an object as it came, from the API server or from a file, to a [`Policy`] that the index can hold.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{schema, validate};
 use crate::{
-    api::{TracingPolicySpec, TracingPolicyStatus, crds, target::is_object_name},
+    api::{TracingPolicyStatus, crds, target::is_object_name},
     diagnostics::{Code, Diagnostic, FieldPath, Severity},
     index::{Policy, PolicyId, PolicySpec},
 };
 
-/// The schema of TracingPolicy, as it is in the CRD.
-pub fn policy_schema() -> Option<&'static JSONSchemaProps> {
-    static SCHEMA: OnceLock<Option<JSONSchemaProps>> = OnceLock::new();
-    let load = || {
-        let (_, crd) = crds().ok()?.into_iter().find(|(_, crd)| crd.spec.names.kind == "TracingPolicy")?;
-        crd.spec.versions.into_iter().next()?.schema?.open_api_v3_schema
-    };
-    SCHEMA.get_or_init(load).as_ref()
+/// The schema of a kind of the API group, as it is in its CRD.
+pub fn schema_of(kind: &str) -> Option<&'static JSONSchemaProps> {
+    static SCHEMAS: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| {
+        let schema = |crd: CustomResourceDefinition| {
+            let schema = crd.spec.versions.into_iter().next()?.schema?.open_api_v3_schema?;
+            Some((crd.spec.names.kind, schema))
+        };
+        crds().into_iter().flatten().filter_map(|(_, crd)| schema(crd)).collect()
+    });
+    SCHEMAS.get(kind)
 }
 
 /// Reads a TracingPolicy and checks it by itself. Never fails: what cannot be read is an unreadable policy that says
@@ -27,7 +33,7 @@ pub fn policy_schema() -> Option<&'static JSONSchemaProps> {
 pub fn read_policy(object: &Value, namespace: &str) -> Policy {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
     let namespace = text("/metadata/namespace").unwrap_or(namespace).to_owned();
-    let mut findings = policy_schema().map(|schema| schema::check(schema, object)).unwrap_or_default();
+    let mut findings = schema_of("TracingPolicy").map(|schema| schema::check(schema, object)).unwrap_or_default();
     let spec = match object.get("spec").map(readable) {
         Some(Ok(spec)) => {
             findings.extend(validate(&spec, &namespace));
@@ -59,7 +65,7 @@ pub fn read_policy(object: &Value, namespace: &str) -> Policy {
 }
 
 /// Names that no object can have.
-fn names(name: Option<&str>, namespace: &str) -> Vec<Diagnostic> {
+pub(super) fn names(name: Option<&str>, namespace: &str) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
     let metadata = FieldPath::fields("metadata");
     if name.is_some_and(|name| !is_object_name(name)) {
@@ -72,7 +78,8 @@ fn names(name: Option<&str>, namespace: &str) -> Vec<Diagnostic> {
     findings
 }
 
-fn readable(spec: &Value) -> Result<TracingPolicySpec, serde_json::Error> {
+/// A specification whose fields all have the right types.
+pub(super) fn readable<S: DeserializeOwned>(spec: &Value) -> Result<S, serde_json::Error> {
     serde_json::from_value(without_nulls(spec))
 }
 

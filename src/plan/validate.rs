@@ -1,11 +1,12 @@
-//! What is wrong with a policy by itself (TRC01xx). The CRD's CEL rules say the same in the API server.
+//! What is wrong with a policy by itself (TRC01xx, TRC03xx). The CRD's CEL rules say the same in the API server.
 
-use super::{attach, export};
+mod sampling;
+
+use super::{attach, export, findings::Findings};
 use crate::{
     api::{
-        Export, Instrumentation, Language, Limits, Milliseconds, Propagator, Protocol, Ratio, Sampling, Service,
-        Settings, Tail, Target, TracingPolicySpec, settings::is_reserved_attribute, target::is_object_name,
-        values::DurationText,
+        Export, Instrumentation, Language, Limits, Propagator, Protocol, Service, Settings, Target, TracingPolicySpec,
+        settings::is_reserved_attribute, target::is_object_name, values::DurationText,
     },
     diagnostics::{Code, Diagnostic, FieldPath},
 };
@@ -25,21 +26,6 @@ pub fn validate(spec: &TracingPolicySpec, namespace: &str) -> Vec<Diagnostic> {
     findings.0
 }
 
-#[derive(Default)]
-struct Findings(Vec<Diagnostic>);
-
-impl Findings {
-    fn add(&mut self, code: Code, path: FieldPath) {
-        self.0.push(Diagnostic::new(code, path));
-    }
-
-    fn add_if(&mut self, wrong: bool, code: Code, path: FieldPath) {
-        if wrong {
-            self.add(code, path);
-        }
-    }
-}
-
 fn enabled(spec: &TracingPolicySpec, root: &FieldPath, findings: &mut Findings) {
     let export = spec.settings.export.as_ref();
     let has_export = export.is_some_and(|export| {
@@ -54,11 +40,8 @@ fn enabled(spec: &TracingPolicySpec, root: &FieldPath, findings: &mut Findings) 
 
 fn target(target: &Target, path: &FieldPath, findings: &mut Findings) {
     findings.add_if(target.name.is_some() && target.selector.is_some(), Code::TRC0109, path.clone());
-    let expressions = target.selector.iter().flat_map(|selector| &selector.match_expressions);
-    for (position, requirement) in expressions.enumerate() {
-        let path = path.field("selector").field("matchExpressions").index(position);
-        findings.add_if(!requirement.is_valid(), Code::TRC0124, path);
-    }
+    findings.selector(target.selector.as_ref(), &path.field("selector"));
+    findings.reference(target.service_name.as_deref().unwrap_or_default(), path.field("serviceName"));
 }
 
 fn settings(settings: &Settings, root: &FieldPath, findings: &mut Findings) {
@@ -72,7 +55,7 @@ fn settings(settings: &Settings, root: &FieldPath, findings: &mut Findings) {
         propagators(settings, names, &root.field("propagators"), findings);
     }
     if let Some(sampling) = &settings.sampling {
-        self::sampling(sampling, &root.field("sampling"), findings);
+        sampling::check(settings, sampling, &root.field("sampling"), findings);
     }
     if let Some(limits) = &settings.limits {
         self::limits(limits, &root.field("limits"), findings);
@@ -94,7 +77,7 @@ fn export(settings: &Settings, export: &Export, path: &FieldPath, findings: &mut
         findings.add_if(!is_object_name(&secret.name), Code::TRC0116, path);
     }
     let timeout = path.field("timeout");
-    duration(export.timeout.as_ref(), &timeout, findings);
+    findings.duration(export.timeout.as_ref(), timeout.clone());
     if let Some(millis) = export.timeout.as_ref().and_then(DurationText::as_millis) {
         findings.add_if(settings.language.is_none(), Code::TRC0121, timeout.clone());
         let python = settings.language == Some(Language::Python);
@@ -119,6 +102,7 @@ fn endpoint(settings: &Settings, export: &Export, endpoint: &str, path: &FieldPa
 }
 
 fn service(service: &Service, path: &FieldPath, findings: &mut Findings) {
+    findings.reference(service.name.as_deref().unwrap_or_default(), path.field("name"));
     let path = path.field("attributes");
     for key in service.attributes.keys().filter(|key| key.is_empty() || key.chars().count() > 255) {
         findings.add(Code::TRC0130, path.key(key));
@@ -145,34 +129,9 @@ fn propagators(settings: &Settings, names: &[Propagator], path: &FieldPath, find
     findings.add_if(foreign && settings.language == Some(Language::Python), Code::TRC0129, path.clone());
 }
 
-fn sampling(sampling: &Sampling, path: &FieldPath, findings: &mut Findings) {
-    ratio(sampling.ratio, &path.field("ratio"), findings);
-    findings.add_if(sampling.ratio.is_some() && sampling.profile.is_some(), Code::TRC0106, path.field("profile"));
-    if let Some(tail) = &sampling.tail {
-        self::tail(tail, &path.field("tail"), findings);
-    }
-}
-
-fn tail(tail: &Tail, path: &FieldPath, findings: &mut Findings) {
-    ratio(tail.ratio, &path.field("ratio"), findings);
-    if let Some(slower) = tail.keep.as_ref().and_then(|keep| keep.slower_than.as_ref()) {
-        let path = path.field("keep").field("slowerThan");
-        duration(Some(&slower.0), &path, findings);
-        findings.add_if(!Milliseconds::is_whole(slower), Code::TRC0110, path);
-    }
-    for (position, matcher) in tail.drop.iter().enumerate() {
-        findings.add_if(!matcher.is_valid(), Code::TRC0125, path.field("drop").index(position));
-    }
-    for (position, rule) in tail.routes.iter().enumerate() {
-        let path = path.field("routes").index(position);
-        findings.add_if(!rule.matcher.is_valid(), Code::TRC0125, path.clone());
-        ratio(Some(rule.ratio), &path.field("ratio"), findings);
-    }
-}
-
 fn limits(limits: &Limits, path: &FieldPath, findings: &mut Findings) {
-    duration(limits.schedule_delay.as_ref(), &path.field("scheduleDelay"), findings);
-    duration(limits.export_timeout.as_ref(), &path.field("exportTimeout"), findings);
+    findings.duration(limits.schedule_delay.as_ref(), path.field("scheduleDelay"));
+    findings.duration(limits.export_timeout.as_ref(), path.field("exportTimeout"));
     // The defaults are the SDKs' (OpenTelemetry specification, batch span processor). A queue of nothing is out of range,
     // which says enough.
     let queue_size = limits.queue_size.unwrap_or(2048);
@@ -189,12 +148,4 @@ fn instrumentation(settings: &Settings, _: &Instrumentation, root: &FieldPath, f
     let grpc = settings.export.as_ref().and_then(|export| export.protocol) == Some(Protocol::Grpc);
     let python = settings.language == Some(Language::Python);
     findings.add_if(python && grpc, Code::TRC0118, root.field("export").field("protocol"));
-}
-
-fn ratio(ratio: Option<Ratio>, path: &FieldPath, findings: &mut Findings) {
-    findings.add_if(ratio.is_some_and(|ratio| !ratio.is_valid()), Code::TRC0105, path.clone());
-}
-
-fn duration(duration: Option<&DurationText>, path: &FieldPath, findings: &mut Findings) {
-    findings.add_if(duration.is_some_and(|duration| duration.get().is_none()), Code::TRC0107, path.clone());
 }

@@ -3,6 +3,7 @@
 mod read;
 mod revision;
 mod settings;
+mod validate;
 
 pub use read::read_collector;
 pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision};

@@ -11,6 +11,8 @@ use crate::diagnostics::{Code, Diagnostic, FieldPath, Segment};
 
 /// Fields of every object that its schema does not have to name.
 const META: [&str; 3] = ["apiVersion", "kind", "metadata"];
+/// Fields that refer to a Secret, or in whose place a credential may have been written.
+const SECRETIVE: [&str; 3] = ["headersSecretRef", "secretKeyRef", "headers"];
 /// Names that a help text lists at most.
 const LISTED: usize = 20;
 
@@ -228,7 +230,8 @@ fn format_range(format: &str) -> (f64, f64) {
 ///
 /// What stands where a Secret is referred to may be a credential in the wrong place: its text is not repeated.
 fn describe(value: &Value, path: &FieldPath) -> String {
-    let secret = path.segments().iter().any(|step| matches!(step, Segment::Field(name) if name == "headersSecretRef"));
+    let is_about_secret = |step: &Segment| matches!(step, Segment::Field(name) if SECRETIVE.contains(&name.as_str()));
+    let secret = path.segments().iter().any(is_about_secret);
     let kind = match value {
         Value::String(_) if secret => return "string".to_owned(),
         Value::Null => return "null".to_owned(),
