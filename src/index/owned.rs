@@ -80,3 +80,10 @@ pub struct OwnedId {
     /// Its name; its namespace is the collector's.
     pub name: String,
 }
+
+impl OwnedId {
+    /// Whether this is what receives OTLP: the second tier has another name.
+    pub fn receives(&self) -> bool {
+        self.name.strip_prefix(self.collector.name.as_str()) == Some("-collector")
+    }
+}

@@ -40,9 +40,9 @@ impl Snapshot {
         all.filter(move |(_, policy)| policy.collector().as_ref() == Some(id))
     }
 
-    /// Whether any pod of the collector is ready; one that somebody else runs is taken to be.
+    /// Whether any pod of the collector that receives OTLP is ready.
     pub fn has_ready_pods(&self, id: &CollectorId) -> bool {
-        self.owned_by(id).any(|(_, live)| live.ready_replicas() > 0)
+        self.owned_by(id).any(|(owned, live)| owned.receives() && live.ready_replicas() > 0)
     }
 }
 

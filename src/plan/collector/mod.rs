@@ -1,12 +1,18 @@
 //! From a TracingCollector and the policies that use it to a configuration and the objects that run it. Pure.
 
+pub mod converge;
 mod read;
 mod revision;
+pub mod rollout;
 mod settings;
+mod standin;
+pub mod status;
+pub mod trouble;
 mod validate;
 
 pub use read::read_collector;
 pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision};
+pub use standin::{OwnedObject, compile, configuration_name, contains, identity_binding, objects, revision};
 pub use settings::{
     CollectorSettings, DEFAULT_VERSION, HEALTH_PORT, METRICS_PORT, allows, backend_protocol, collector_name,
     memory_limit, sampler_name, takes_metrics,

@@ -22,9 +22,7 @@ pub fn no_effect(spec: &TracingPolicySpec) -> Vec<String> {
         }
     };
     let export = settings.export.as_ref();
-    add(export.is_some_and(|export| export.collector_ref.is_some()), "spec.export.collectorRef");
     add(export.is_some_and(|export| export.inherit == Some(true)), "spec.export.inherit");
-    add(settings.sampling.as_ref().is_some_and(|sampling| sampling.tail.is_some()), "spec.sampling.tail");
     add(settings.instrumentation.is_some(), "spec.instrumentation");
     let correlation = settings.logs.as_ref().is_some_and(|logs| logs.correlation.is_some());
     add(correlation && settings.language != Some(Language::Python), "spec.logs.correlation (other than for Python)");
