@@ -1,14 +1,16 @@
-//! One table of policies, put to everybody who may refuse one: the API server with the CRD's rules, and the operator.
+//! A table of policies and one of collectors, put to everybody who may refuse one: the API server with the rules of the
+//! CRDs, and the operator.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "clippy's exception for tests does not reach their helpers")]
 
 mod fixtures;
 mod support;
 
-use fixtures::{documents, file, policy, shared, text};
+use fixtures::{documents, file, shared, text};
 use kube::api::PostParams;
 use kube::core::{Request, Status};
-use serde_json::Value;
-use tracesteward::diagnostics::{Code, Severity};
+use serde_json::{Value, json};
+use tracesteward::diagnostics::{Code, Diagnostic, Severity};
+use tracesteward::plan::{read_collector, read_policy};
 
 /// A case of the table.
 struct Case {
@@ -28,23 +30,57 @@ impl Case {
     }
 }
 
-fn cases() -> Vec<Case> {
-    let table = documents(&file("tests/cases/policies.yaml")).remove(0);
-    let read = |case: &Value| {
+/// A table, and who reads what is in it.
+struct Table {
+    path: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    /// Fewer cases than this were not all of them.
+    least: usize,
+    findings: fn(&Value) -> Vec<Diagnostic>,
+}
+
+const TABLES: [Table; 2] = [
+    Table {
+        path: "tests/cases/policies.yaml",
+        kind: "TracingPolicy",
+        plural: "tracingpolicies",
+        least: 90,
+        findings: |object| read_policy(object, "team").findings,
+    },
+    Table {
+        path: "tests/cases/collectors.yaml",
+        kind: "TracingCollector",
+        plural: "tracingcollectors",
+        least: 110,
+        findings: |object| read_collector(object, "team").findings,
+    },
+];
+
+impl Table {
+    fn cases(&self) -> Vec<Case> {
+        let table = documents(&file(self.path)).remove(0);
+        let cases: Vec<_> = table.as_array().unwrap().iter().map(|case| self.case(case)).collect();
+        assert!(cases.len() >= self.least, "{}: only {} cases were read", self.path, cases.len());
+        cases
+    }
+
+    fn case(&self, case: &Value) -> Case {
         for key in case.as_object().unwrap().keys() {
-            assert!(["name", "code", "schema", "warning", "spec"].contains(&key.as_str()), "{key}: what is that?");
+            let known = ["name", "code", "schema", "warning", "metadata", "spec"].contains(&key.as_str());
+            assert!(known, "{}: {key}: what is that?", self.path);
         }
+        let metadata = case.get("metadata").cloned().unwrap_or_else(|| json!({"name": "case"}));
         Case {
             name: text(&case["name"]).to_owned(),
             code: case.get("code").map(|code| Code::parse(text(code)).unwrap_or_else(|| panic!("{code}"))),
             schema: case.get("schema").map(|words| text(words).to_owned()),
             is_warning: case["warning"] == true,
-            object: policy("case", &case["spec"]),
+            object: json!({
+                "apiVersion": "tracesteward.io/v1alpha1", "kind": self.kind, "metadata": metadata, "spec": case["spec"],
+            }),
         }
-    };
-    let cases: Vec<_> = table.as_array().unwrap().iter().map(read).collect();
-    assert!(cases.len() > 60, "only {} cases were read", cases.len());
-    cases
+    }
 }
 
 /// What is between two codes is one refusal; the API server may add `, ` and `<nil>: ` around them.
@@ -53,29 +89,31 @@ fn codes_in(message: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn the_api_server_refuses_what_the_table_says() {
+async fn the_api_server_refuses_what_the_tables_say() {
     let plane = shared().await;
     let namespace = plane.namespace("refusals").await;
     let client = plane.client().await;
-    let url = format!("/apis/tracesteward.io/v1alpha1/namespaces/{namespace}/tracingpolicies");
     let params = PostParams { dry_run: true, ..PostParams::default() };
     let mut wrong = Vec::new();
-    for case in cases() {
-        let body = case.object.to_string().into_bytes();
-        let mut request = Request::new(url.clone()).create(&params, body).unwrap();
-        *request.uri_mut() = format!("{}&fieldValidation=Strict", request.uri()).parse().unwrap();
-        let said = match client.request_text(request).await {
-            Ok(_) => None,
-            Err(kube::Error::Api(status)) => Some(*status),
-            Err(error) => panic!("{}: {error}", case.name),
-        };
-        let fault = match (case.refusal(), &said) {
-            (None, None) => None,
-            (None, Some(status)) => Some(format!("refused: {}", status.message)),
-            (Some(words), None) => Some(format!("accepted, not refused with {words}")),
-            (Some(words), Some(status)) => disagreement(&case, &words, status),
-        };
-        wrong.extend(fault.map(|fault| format!("{}: {fault}", case.name)));
+    for table in TABLES {
+        let url = format!("/apis/tracesteward.io/v1alpha1/namespaces/{namespace}/{}", table.plural);
+        for case in table.cases() {
+            let body = case.object.to_string().into_bytes();
+            let mut request = Request::new(url.clone()).create(&params, body).unwrap();
+            *request.uri_mut() = format!("{}&fieldValidation=Strict", request.uri()).parse().unwrap();
+            let said = match client.request_text(request).await {
+                Ok(_) => None,
+                Err(kube::Error::Api(status)) => Some(*status),
+                Err(error) => panic!("{}: {error}", case.name),
+            };
+            let fault = match (case.refusal(), &said) {
+                (None, None) => None,
+                (None, Some(status)) => Some(format!("refused: {}", status.message)),
+                (Some(words), None) => Some(format!("accepted, not refused with {words}")),
+                (Some(words), Some(status)) => disagreement(&case, &words, status),
+            };
+            wrong.extend(fault.map(|fault| format!("{}: {}: {fault}", table.kind, case.name)));
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -95,39 +133,37 @@ fn disagreement(case: &Case, words: &str, status: &Status) -> Option<String> {
 }
 
 #[test]
-fn the_operator_finds_what_the_table_says() {
-    let mut wrong = Vec::new();
-    for case in cases() {
-        let found = tracesteward::plan::read_policy(&case.object, "team").findings;
-        let (errors, others): (Vec<_>, Vec<_>) =
-            found.iter().partition(|finding| finding.severity() == Severity::Error);
-        let codes = |findings: &[&tracesteward::diagnostics::Diagnostic]| -> Vec<Code> {
-            findings.iter().map(|finding| finding.code).collect()
-        };
-        let show = |findings: &[&tracesteward::diagnostics::Diagnostic]| -> String {
-            let each = findings.iter().map(|finding| format!("{} at {}", finding.code, finding.path));
-            each.collect::<Vec<_>>().join("; ")
-        };
-        let expected = case.code.as_slice();
-        let is_right = if case.is_warning {
-            errors.is_empty() && codes(&others) == expected
-        } else {
-            codes(&errors) == expected && (case.code.is_some() || others.is_empty())
-        };
-        if !is_right {
-            wrong.push(format!("{}: {expected:?} expected, found {} {}", case.name, show(&errors), show(&others)));
-        }
-    }
+fn the_operator_finds_what_the_tables_say() {
+    let wrong: Vec<_> =
+        TABLES.iter().flat_map(|table| table.cases().into_iter().filter_map(|case| missed(table, &case))).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// How what the operator finds differs from what it must.
+fn missed(table: &Table, case: &Case) -> Option<String> {
+    let found = (table.findings)(&case.object);
+    let (errors, others): (Vec<_>, Vec<_>) = found.iter().partition(|finding| finding.severity() == Severity::Error);
+    let codes = |findings: &[&Diagnostic]| -> Vec<Code> { findings.iter().map(|finding| finding.code).collect() };
+    let expected = case.code.as_slice();
+    let is_right = if case.is_warning {
+        // The same may be said of several fields.
+        let mut codes = codes(&others);
+        codes.dedup();
+        errors.is_empty() && codes == expected
+    } else {
+        codes(&errors) == expected && (case.code.is_some() || others.is_empty())
+    };
+    let shown: Vec<_> = found.iter().map(|finding| format!("{} at {}", finding.code, finding.path)).collect();
+    (!is_right).then(|| format!("{}: {}: {expected:?} expected, found {}", table.kind, case.name, shown.join("; ")))
 }
 
 #[tokio::test]
 async fn kubectl_shows_the_refusal_to_the_user() {
     let plane = shared().await;
     let namespace = plane.namespace("kubectl").await;
-    let told: Vec<_> =
-        cases().into_iter().filter(|case| case.schema.is_some() || case.name.starts_with("enabled w")).collect();
-    assert!(told.len() > 8);
+    let told = TABLES.iter().flat_map(Table::cases);
+    let told: Vec<_> = told.filter(|case| case.schema.is_some() || case.name.starts_with("enabled w")).collect();
+    assert!(told.len() > 20);
     for case in told {
         let args = ["create", "--dry-run=server", "--namespace", &namespace, "-f", "-"];
         let said = plane.kubectl_stdin(&args, &case.object.to_string()).failure();

@@ -156,7 +156,7 @@ pub enum Management {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
-    "!has(self.limits) || !('memory' in self.limits) || (type(self.limits.memory) == string ? !isQuantity(self.limits.memory) || self.limits.memory.startsWith('-') || quantity(self.limits.memory).compareTo(quantity('64Mi')) >= 0 : int(self.limits.memory) < 0 || int(self.limits.memory) >= 67108864)"
+    "!has(self.limits) || !('memory' in self.limits) || (type(self.limits['memory']) == string ? !isQuantity(self.limits['memory']) || !quantity(self.limits['memory']).isLessThan(quantity('64Mi')) || quantity(self.limits['memory']).isLessThan(quantity('0')) : int(self.limits['memory']) < 0 || int(self.limits['memory']) >= 67108864)"
 ).message(Code::TRC0616.rule_message()))]
 pub struct Resources {
     /// The most that a pod may use. The memory limit decides the collector's own limits too.
@@ -252,7 +252,7 @@ pub struct Scrub {
     pub attributes: Vec<String>,
     /// Text attributes that are cut to this many bytes, never splitting a character. url.full and http.url are one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32), inner(range(min = 1, max = 1_048_576)))]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "integer", "minimum": 1, "maximum": 1_048_576}))]
     pub truncate: BTreeMap<String, i32>,
 }
 
@@ -290,7 +290,7 @@ pub struct Queue {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
-    "type(self.size) == string ? !isQuantity(self.size) || self.size.startsWith('-') || quantity(self.size).sign() == 1 : int(self.size) != 0"
+    "type(self.size) == string ? !isQuantity(self.size) || self.size.startsWith('-') || quantity(self.size).isGreaterThan(quantity('0')) : int(self.size) != 0"
 ).message(Code::TRC0605.rule_message()))]
 #[x_kube(validation = Rule::new(format!(
     "!has(self.storageClassName) || self.storageClassName.matches('{}')", patterns::DNS_SUBDOMAIN

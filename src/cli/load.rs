@@ -13,13 +13,13 @@ use crate::{
         source::{Document, repeated},
     },
     index::{SecretState, Snapshot, raw::read_workload},
-    plan::{Plan, plan, read_policy},
+    plan::{Plan, plan, read_collector, read_policy},
 };
 
 /// Kinds of the API group that this version reads.
-const KINDS: [&str; 1] = ["TracingPolicy"];
+const KINDS: [&str; 2] = ["TracingPolicy", "TracingCollector"];
 /// Kinds of the API group that this version leaves alone.
-const LATER_KINDS: [&str; 2] = ["ClusterTracingPolicy", "TracingCollector"];
+const LATER_KINDS: [&str; 1] = ["ClusterTracingPolicy"];
 
 /// Where input comes from.
 #[derive(Debug, clap::Args)]
@@ -119,6 +119,12 @@ impl Intake<'_> {
             let help = format!("Did you mean {GROUP}/{VERSION} {}?", nearest.unwrap_or(&"TracingPolicy"));
             let detail = format!("{version} {kind}");
             self.findings.push(document.located(Diagnostic::new(Code::TRC0008, path).detail(detail).help(help)));
+            return;
+        }
+        if kind == "TracingCollector" {
+            let collector = read_collector(document.value(), &self.source.namespace);
+            self.findings.extend(collector.findings.iter().cloned().map(|finding| document.located(finding)));
+            self.snapshot.collectors.insert(collector.id.clone(), collector);
             return;
         }
         let mut policy = read_policy(document.value(), &self.source.namespace);

@@ -17,8 +17,12 @@ use crate::{
         format::{Summary, pretty},
         source::Document,
     },
-    index::{EnvValue, Workload},
-    plan::{ContainerPlan, Decision, HoldReason, WorkloadPlan, apply_patch, merge_into},
+    index::{CollectorId, EnvValue, Workload},
+    plan::{
+        ContainerPlan, Decision, HoldReason, WorkloadPlan, apply_patch,
+        collector::{self, Tier},
+        merge_into,
+    },
 };
 
 /// Prints the workloads as the operator would leave them. Needs no cluster.
@@ -35,6 +39,20 @@ pub(super) struct Args {
     /// The container whose variables are printed (with --output env), where the workload has several.
     #[arg(long, value_name = "NAME")]
     container: Option<String>,
+    /// Prints the configuration file of this TracingCollector alone.
+    #[arg(long, value_name = "NAMESPACE/NAME", conflicts_with_all = ["output", "workload", "container"])]
+    collector_config: Option<String>,
+    /// The tier whose configuration is printed (with --collector-config), where the collector has two.
+    #[arg(long, value_name = "TIER", default_value = "collector", requires = "collector_config")]
+    tier: TierName,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TierName {
+    /// What receives OTLP.
+    Collector,
+    /// What samples behind several routers.
+    Sampler,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -53,6 +71,9 @@ pub(super) fn run(args: &Args) -> Exit {
     let loaded = args.source.load();
     report(&loaded);
     let verdict = exit(&loaded.findings, false);
+    if let Some(wanted) = &args.collector_config {
+        return collector_config(args, wanted, &loaded).max(verdict);
+    }
     let printed = if args.output == Format::Env { env(args, &loaded) } else { manifests(args, &loaded) };
     printed.max(verdict)
 }
@@ -154,6 +175,25 @@ fn manifests(args: &Args, loaded: &Loaded) -> Exit {
         }
     }
     print(&documents.join("---\n"))
+}
+
+fn collector_config(args: &Args, wanted: &str, loaded: &Loaded) -> Exit {
+    let Some((namespace, name)) = wanted.split_once('/') else {
+        return fail(&format!("--collector-config {wanted}: write NAMESPACE/NAME"), Exit::Usage);
+    };
+    let id = CollectorId { namespace: namespace.to_owned(), name: name.to_owned() };
+    let Some(collector) = loaded.snapshot.collectors.get(&id) else {
+        return fail(&format!("TracingCollector {id} is not in the input"), Exit::Findings);
+    };
+    let tier = if args.tier == TierName::Sampler { Tier::Sampler } else { Tier::Collector };
+    let plan = collector::compile(&loaded.snapshot, collector);
+    match plan.configurations.iter().find(|configuration| configuration.tier == tier) {
+        Some(configuration) => print(&configuration.text),
+        None if plan.configurations.is_empty() => {
+            fail(&format!("TracingCollector {id} has errors: there is no configuration"), Exit::Findings)
+        }
+        None => fail(&format!("TracingCollector {id} has one tier: leave --tier out"), Exit::Findings),
+    }
 }
 
 fn env(args: &Args, loaded: &Loaded) -> Exit {

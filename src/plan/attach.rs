@@ -2,7 +2,10 @@
 
 use std::cmp::Reverse;
 
-use crate::index::{Namespace, Policy, PolicySpec, Workload};
+use crate::{
+    api::Target,
+    index::{Namespace, Policy, PolicyId, PolicySpec, Workload},
+};
 
 /// How precisely a policy means a workload; the more precise one wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,13 +35,30 @@ pub struct Attached<'a> {
 /// priority, then the older, then by name (DESIGN section 2). An object without a time is younger than any other.
 pub fn attached<'a>(namespace: &'a Namespace, workload: &Workload) -> Vec<Attached<'a>> {
     let mut found: Vec<_> = namespace.policies.values().filter_map(|policy| attach(policy, workload)).collect();
-    found.sort_by_cached_key(|attached| {
-        let policy = attached.policy;
+    found.sort_by_cached_key(Attached::strength);
+    found
+}
+
+/// What decides between policies: the smallest is the strongest.
+pub(super) type Strength = (Reverse<Specificity>, Reverse<i32>, bool, Option<String>, PolicyId);
+
+impl Attached<'_> {
+    /// How strong the policy is for this workload.
+    pub(super) fn strength(&self) -> Strength {
+        let policy = self.policy;
         let priority = policy.spec().and_then(|spec| spec.priority).unwrap_or_default();
         let created = policy.created.clone();
-        (Reverse(attached.specificity), Reverse(priority), created.is_none(), created, policy.id.clone())
-    });
-    found
+        (Reverse(self.specificity), Reverse(priority), created.is_none(), created, policy.id.clone())
+    }
+}
+
+/// How precisely a target means what it matches.
+pub(super) fn specificity_of(target: &Target) -> Specificity {
+    match (&target.name, &target.selector) {
+        (Some(_), _) => Specificity::Name,
+        (None, Some(_)) => Specificity::Selector,
+        (None, None) => Specificity::Namespace,
+    }
 }
 
 /// Namespaces that are never touched: `kube-*` and the operator's own.
@@ -56,11 +76,7 @@ fn attach<'a>(policy: &'a Policy, workload: &Workload) -> Option<Attached<'a>> {
     }
     let mut best: Option<Attached<'a>> = None;
     for target in policy.targets().iter().filter(|target| target.matches(kind, &workload.id.name, &workload.labels)) {
-        let specificity = match (&target.name, &target.selector) {
-            (Some(_), _) => Specificity::Name,
-            (None, Some(_)) => Specificity::Selector,
-            (None, None) => Specificity::Namespace,
-        };
+        let specificity = specificity_of(target);
         if best.is_none_or(|best| specificity > best.specificity) {
             best = Some(Attached { policy, specificity, service_name: target.service_name.as_deref() });
         }

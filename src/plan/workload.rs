@@ -141,6 +141,13 @@ fn decide(snapshot: &Snapshot, workload: &Workload, attached: &[Attached<'_>]) -
     WorkloadPlan { containers, service_name: Some(service_name), ..WorkloadPlan::nothing(decision, attached) }
 }
 
+/// The policy that decides about a workload, and what its service is called where that policy is in force.
+pub(super) fn service<'a>(namespace: &'a Namespace, workload: &Workload) -> Option<(Attached<'a>, String)> {
+    let winner = attach::attached(namespace, workload).into_iter().next()?;
+    let spec = winner.policy.spec().filter(|spec| spec.enabled && winner.policy.is_valid())?;
+    Some((winner, service_name(&winner, &spec.settings, workload)))
+}
+
 fn differs(workload: &Workload, wanted: &[ContainerPlan]) -> bool {
     workload.containers.iter().any(|container| {
         let wanted = wanted.iter().find(|wanted| wanted.name == container.name);

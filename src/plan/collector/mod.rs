@@ -1,24 +1,32 @@
 //! From a TracingCollector and the policies that use it to a configuration and the objects that run it. Pure.
 
+mod compile;
+mod config;
 pub mod converge;
 mod read;
 mod revision;
 pub mod rollout;
+mod services;
 mod settings;
 mod standin;
 pub mod status;
+mod tail;
 pub mod trouble;
 mod validate;
 
+pub use compile::compile;
 pub use read::read_collector;
 pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision};
-pub use standin::{OwnedObject, compile, configuration_name, contains, identity_binding, objects, revision};
+pub use standin::{OwnedObject, configuration_name, contains, identity_binding, objects, revision};
 pub use settings::{
     CollectorSettings, DEFAULT_VERSION, HEALTH_PORT, METRICS_PORT, allows, backend_protocol, collector_name,
     memory_limit, sampler_name, takes_metrics,
 };
 
 use crate::{api::SecretKeyRef, diagnostics::Diagnostic};
+
+/// Where a persistent queue lives in the collector's container.
+pub const QUEUE_DIRECTORY: &str = "/var/lib/tracesteward/queue";
 
 /// A tier of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

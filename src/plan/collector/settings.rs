@@ -80,7 +80,8 @@ impl<'a> CollectorSettings<'a> {
 
     /// Whether spans go through routers to samplers.
     pub fn has_sampler_tier(&self) -> bool {
-        self.replicas > 1
+        // Somebody else's collector is one process: there is nothing to route between.
+        self.replicas > 1 && self.management == Management::Managed
     }
 
     /// Whether what waits to be sent outlives a pod.

@@ -7,32 +7,18 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    CONFIGURATION_KEY, CollectorPlan, CollectorSettings, Configuration, HeaderVariable, POD_KEY, Revision, Tier,
+    CONFIGURATION_KEY, CollectorSettings, Configuration, POD_KEY, Revision, Tier,
     collector_name, sampler_name,
 };
 use crate::{
     api::{GROUP, Identity, Management, VERSION},
-    index::{Collector, OwnedId, OwnedKind, Snapshot},
+    index::{Collector, OwnedId, OwnedKind},
 };
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct OwnedObject {
     pub id: OwnedId,
     pub manifest: Value,
-}
-
-pub fn compile(snapshot: &Snapshot, collector: &Collector) -> CollectorPlan {
-    let Some(spec) = collector.valid() else { return CollectorPlan::default() };
-    let policies: Vec<_> = snapshot.users(&collector.id).map(|(_, policy)| (policy.id.to_string(), policy.settings().and_then(|settings| settings.sampling.clone()))).collect();
-    let settings = CollectorSettings::new(spec);
-    let variables: Vec<_> = spec.backends.iter().flat_map(|backend| &backend.headers).enumerate().map(|(number, header)| HeaderVariable { name: format!("HEADER_{number}"), secret: header.secret_key_ref.clone() }).collect();
-    let text = json!({"baseline": settings.baseline, "policies": policies, "backends": spec.backends}).to_string();
-    let tier = |tier| Configuration { tier, text: text.clone(), variables: variables.clone() };
-    let mut configurations = vec![tier(Tier::Collector)];
-    if settings.has_sampler_tier() {
-        configurations.push(tier(Tier::Sampler));
-    }
-    CollectorPlan { configurations, policies: policies.len(), services: policies.len(), findings: Vec::new() }
 }
 
 pub fn revision(_: &Collector, settings: &CollectorSettings<'_>, configuration: &Configuration) -> Revision {
