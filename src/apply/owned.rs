@@ -4,17 +4,17 @@ use kube::{
     Api, Client,
     api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, Preconditions},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ApplyError;
 use crate::{
     api::MANAGER_OWNED,
-    index::{Change, Collector, LiveObject, MANAGED_BY, MANAGED_BY_LABEL},
-    plan::collector::converge::{Application, is_as_meant, is_own},
+    index::{Change, Collector, LiveObject, MANAGED_BY, MANAGED_BY_LABEL, OwnedKind},
+    plan::collector::converge::{Application, applied, is_as_meant, is_own},
     watch::{owned_api, owned_from},
 };
 
-/// Applies an object of a collector; `None` where it is as it should be already.
+/// Applies an object of a collector; no change where it is as it should be already.
 ///
 /// An object of this name that is somebody else's is left alone. One that the index does not know is looked for first: it
 /// may be somebody else's, or have lost the label by which it is watched.
@@ -25,7 +25,7 @@ pub async fn apply_owned(
     client: &Client,
     collector: &Collector,
     application: &Application,
-) -> Result<Option<Change>, ApplyError> {
+) -> Result<Vec<Change>, ApplyError> {
     let (id, mut manifest) = (&application.object.id, application.object.manifest.clone());
     let api = owned_api(client.clone(), id.kind, Some(&id.collector.namespace));
     let live = match &application.live {
@@ -35,7 +35,7 @@ pub async fn apply_owned(
     if let Some(live) = &live {
         check_owner(collector, live)?;
         if live.is_deleting() || is_as_meant(&live.value, &manifest) {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         // A name that was freed and taken meanwhile is another object.
         if let Some(uid) = &live.uid {
@@ -45,8 +45,23 @@ pub async fn apply_owned(
     let params = PatchParams::apply(MANAGER_OWNED);
     // What is only now made can conflict with nobody.
     let params = if live.is_some() { params.force() } else { params };
-    let written = api.patch(&id.name, &params, &Patch::Apply(&manifest)).await?;
-    Ok(owned_from(id.kind, written).map(Change::OwnedWritten))
+    let mut answer = api.patch(&id.name, &params, &Patch::Apply(&manifest)).await;
+    if id.kind == OwnedKind::Service && matches!(&answer, Err(kube::Error::Api(status)) if status.code == 422) {
+        // Ports are merged by their number: where somebody has changed one, theirs stays beside ours, and both have one name.
+        let ports = json!({"metadata": {"uid": manifest["metadata"]["uid"]}, "spec": {"ports": manifest["spec"]["ports"]}});
+        let replaced = PatchParams { field_manager: Some(MANAGER_OWNED.to_owned()), ..PatchParams::default() };
+        api.patch(&id.name, &replaced, &Patch::Merge(&ports)).await?;
+        answer = api.patch(&id.name, &params, &Patch::Apply(&manifest)).await;
+    }
+    let Some(written) = owned_from(id.kind, answer?) else { return Ok(Vec::new()) };
+    let meant = &application.object.manifest;
+    let contested = applied(meant).filter(|_| !is_as_meant(&written.value, meant)).map(str::to_owned);
+    if contested.is_some() {
+        let (kind, name) = (id.kind.as_str(), id.name.as_str());
+        tracing::warn!(kind, name, "something on the way to the API server changes this object; it is left at that");
+    }
+    let contested = contested.map(|hash| Change::Contested(id.clone(), hash));
+    Ok(contested.into_iter().chain([Change::OwnedWritten(written)]).collect())
 }
 
 fn check_owner(collector: &Collector, live: &LiveObject) -> Result<(), ApplyError> {

@@ -111,10 +111,11 @@ async fn write(
 ) -> Result<(), ApplyError> {
     for application in &goal.applies {
         let id = &application.object.id;
-        if let Some(change) = apply_owned(&context.client, collector, application).await? {
+        let learnt = apply_owned(&context.client, collector, application).await?;
+        if !learnt.is_empty() {
             tracing::info!(collector = %collector.id, kind = id.kind.as_str(), name = id.name, "written");
-            changes.push(change);
         }
+        changes.extend(learnt);
     }
     for live in &goal.deletes {
         changes.push(delete_owned(&context.client, live).await?);
@@ -170,9 +171,7 @@ fn announcement(collector: &Collector, status: &TracingCollectorStatus) -> Optio
 pub(super) async fn identity(context: &Context) -> Reconciled {
     let wanted = {
         let index = context.index();
-        let collectors: Vec<_> =
-            index.snapshot().collectors.values().filter(|collector| !collector.deleting).collect();
-        identity_binding(&collectors).map(noted)
+        identity_binding(index.snapshot().collectors.values().filter(|collector| !collector.deleting)).map(noted)
     };
     match apply_binding(&context.client, IDENTITY_BINDING, wanted.as_ref()).await {
         Ok(was_written) => {

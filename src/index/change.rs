@@ -92,6 +92,8 @@ pub enum Change {
     OwnedWritten(LiveObject),
     /// Such an object is gone.
     OwnedGone(OwnedId),
+    /// The answer to a write of such an object was not what was sent; the hash of that.
+    Contested(OwnedId, String),
     /// All of them of a source.
     AllOwned(Source, Vec<LiveObject>),
     /// A Secret was looked at.

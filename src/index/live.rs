@@ -151,6 +151,7 @@ impl Index {
         let Some(id) = self.filed.remove(key) else { return };
         let was_ready = self.snapshot.has_ready_pods(&id.collector);
         self.snapshot.owned.remove(&id);
+        self.snapshot.contested.remove(&id);
         if self.snapshot.has_ready_pods(&id.collector) != was_ready {
             self.touch_readiness(&id.collector, dirty);
         }

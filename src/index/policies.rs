@@ -70,13 +70,13 @@ impl Index {
     }
 }
 
-/// The workloads that a policy selects, and the other policies that select one of them: they may win or lose by it, and
-/// their collectors gain or lose a service.
+/// The workloads that a policy selects, and the other policies that select one of them: they may win or lose by it; and the
+/// collectors, which may gain or lose a service.
 pub(super) fn touch_selected(namespace: &Namespace, policy: &Policy, dirty: &mut Dirty) {
     dirty.collectors.extend(policy.collector());
+    dirty.collectors.extend(namespace.collectors());
     for workload in namespace.workloads.values().filter(|workload| policy.selects(workload)) {
         dirty.workloads.insert(workload.id.clone());
-        dirty.collectors.extend(namespace.collectors_of(workload));
         touch_policies(namespace, workload, dirty);
     }
 }

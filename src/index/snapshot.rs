@@ -1,9 +1,6 @@
 //! What is known about the cluster at one moment.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Collector, CollectorId, LiveObject, OwnedId, Policy, Workload, WorkloadId};
 
@@ -16,6 +13,9 @@ pub struct Snapshot {
     pub collectors: BTreeMap<CollectorId, Collector>,
     /// The objects that were made for collectors, as they are.
     pub owned: BTreeMap<OwnedId, LiveObject>,
+    /// Objects that something on the way to the API server has made into something else, each with the hash of what was
+    /// sent: sending the same again would go on for ever.
+    pub contested: BTreeMap<OwnedId, String>,
     /// Collectors whose objects could not be written.
     pub collector_faults: BTreeMap<CollectorId, Fault>,
     /// What the pods of a collector said that did not become ready, where it was asked for.
@@ -64,10 +64,10 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// The collectors that the policies of this namespace export to which select the workload.
-    pub(super) fn collectors_of(&self, workload: &Workload) -> BTreeSet<CollectorId> {
-        let selecting = self.policies.values().filter(|policy| policy.selects(workload));
-        selecting.filter_map(Policy::collector).collect()
+    /// The collectors that policies of this namespace export to. What one policy or workload is called may decide which
+    /// policy rules the service of another, so any change of theirs is a matter of all these collectors.
+    pub(super) fn collectors(&self) -> impl Iterator<Item = CollectorId> {
+        self.policies.values().filter_map(Policy::collector)
     }
 }
 

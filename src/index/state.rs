@@ -83,6 +83,7 @@ impl Index {
             Change::Owned(live) => self.owned_event(live, dirty),
             Change::OwnedWritten(live) => self.owned_written(live, dirty),
             Change::OwnedGone(id) => self.drop_owned(&id.key(), dirty),
+            Change::Contested(id, hash) => drop(self.snapshot.contested.insert(id, hash)),
             Change::AllOwned(source, all) => self.reset_owned(&source, all, dirty),
             Change::Secret(id, state) => self.put_secret(&id, state, dirty),
             Change::SecretKey(id, state) => self.put_key(&id, state, dirty),

@@ -35,8 +35,7 @@ impl Index {
         }
         // What the operator itself writes into a workload says nothing new about its service.
         if known.as_ref().is_none_or(|known| !known.is_same_service(&workload)) {
-            dirty.collectors.extend(namespace.collectors_of(&workload));
-            dirty.collectors.extend(known.iter().flat_map(|known| namespace.collectors_of(known)));
+            dirty.collectors.extend(namespace.collectors());
         }
         dirty.workloads.insert(workload.id.clone());
         namespace.workloads.insert(workload.id.clone(), Arc::new(workload));
@@ -48,7 +47,7 @@ impl Index {
         namespace.faults.remove(id);
         if let Some(workload) = namespace.workloads.remove(id) {
             touch_policies(namespace, &workload, dirty);
-            dirty.collectors.extend(namespace.collectors_of(&workload));
+            dirty.collectors.extend(namespace.collectors());
         }
     }
 

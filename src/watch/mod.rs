@@ -92,7 +92,11 @@ pub fn workload_from<R: RawWorkload + Resource>(raw: R) -> (Workload, Option<u64
 
 /// An object that was made for a collector, as it came from the API server.
 pub fn owned_from(kind: OwnedKind, object: DynamicObject) -> Option<LiveObject> {
-    LiveObject::read(kind, serde_json::to_value(object).ok()?)
+    let mut value = serde_json::to_value(object).ok()?;
+    // The items of a list do not say what they are.
+    value["apiVersion"] = kind.api_version().into();
+    value["kind"] = kind.as_str().into();
+    LiveObject::read(kind, value)
 }
 
 /// The API of objects that are made for collectors.

@@ -1,6 +1,7 @@
 //! By subject.
 
 mod attach;
+mod collectors;
 mod common;
 mod env;
 mod inject;

@@ -127,7 +127,7 @@ fn tier(
 
 /// The revision with this hash, from its ConfigMap.
 fn stored(snapshot: &Snapshot, collector: &Collector, tier: Tier, hash: &str) -> Option<Revision> {
-    let name = format!("{}-{hash}", tier_name(collector, tier));
+    let name = configuration_name(&collector.id.name, tier, hash);
     let live = snapshot.owned.get(&OwnedId { collector: collector.id.clone(), kind: OwnedKind::ConfigMap, name })?;
     let data: BTreeMap<String, String> = serde_json::from_value(live.value.get("data")?.clone()).ok()?;
     let is_whole = is_own(collector, live) && !live.is_deleting() && data.contains_key(POD_KEY);
@@ -170,7 +170,7 @@ pub fn goal(snapshot: &Snapshot, collector: &Collector, tiers: &[TierView], said
     wanted.sort_by_key(|object| object.id.kind);
     let staying: BTreeSet<OwnedId> = tiers.iter().flat_map(|tier| staying(collector, tier)).collect();
     let ids: BTreeSet<&OwnedId> = wanted.iter().map(|object| &object.id).collect();
-    let deletes = deletes(snapshot, collector, &settings, tiers, &ids);
+    let deletes = deletes(snapshot, collector, tiers, &ids);
     let applies = wanted
         .into_iter()
         .filter(|object| !staying.contains(&object.id))
@@ -189,7 +189,7 @@ fn staying(collector: &Collector, tier: &TierView) -> Vec<OwnedId> {
     if tier.choice.run != RevisionRef::Stay {
         return Vec::new();
     }
-    let name = format!("{}-{}", tier_name(collector, tier.desired.tier), tier.run.hash);
+    let name = configuration_name(&collector.id.name, tier.desired.tier, &tier.run.hash);
     let configuration = OwnedId { collector: collector.id.clone(), kind: OwnedKind::ConfigMap, name };
     tier.workload.iter().cloned().chain([configuration]).collect()
 }
@@ -199,8 +199,7 @@ fn annotated(mut object: OwnedObject, tiers: &[TierView], said: &BTreeMap<Tier, 
     let tier = tiers.iter().find(|tier| tier.workload.as_ref() == Some(&object.id));
     let mut notes: Vec<(&str, String)> = Vec::new();
     if let Some(TierView { desired, state, choice, .. }) = tier {
-        let last_good = if choice.outcome == Outcome::Live { Some(&desired.hash) } else { state.last_good.as_ref() };
-        notes.extend(last_good.map(|hash| (LAST_GOOD, hash.clone())));
+        notes.extend(state.last_good.iter().map(|hash| (LAST_GOOD, hash.clone())));
         let (refused, because) = match choice.outcome {
             Outcome::TakenBack => (Some(&desired.hash), said.get(&desired.tier)),
             Outcome::Refused | Outcome::Held => (state.refused.as_ref(), state.because.as_ref()),
@@ -231,15 +230,21 @@ pub fn noted(mut manifest: Value) -> Value {
 
 /// Whether a live object is what was meant, as far as it was.
 pub fn is_as_meant(live: &Value, manifest: &Value) -> bool {
-    let applied = |value: &Value| value.pointer("/metadata/annotations").and_then(|all| all.get(APPLIED)).cloned();
     applied(live) == applied(manifest) && contains(live, manifest)
+}
+
+/// The hash of what was applied.
+pub fn applied(object: &Value) -> Option<&str> {
+    object.pointer("/metadata/annotations")?.get(APPLIED)?.as_str()
 }
 
 fn differing(snapshot: &Snapshot, collector: &Collector, object: OwnedObject) -> Option<Application> {
     let live = snapshot.owned.get(&object.id);
     if let Some(live) = live.filter(|live| is_own(collector, live)) {
         // What is going is applied anew once it is gone.
-        let is_settled = live.is_deleting() || is_as_meant(&live.value, &object.manifest);
+        let contested = snapshot.contested.get(&object.id).map(String::as_str);
+        let is_sent = contested.is_some() && contested == applied(&object.manifest) && contested == applied(&live.value);
+        let is_settled = live.is_deleting() || is_sent || is_as_meant(&live.value, &object.manifest);
         return (!is_settled).then(|| Application { object, live: Some(live.clone()) });
     }
     Some(Application { object, live: live.cloned() })
@@ -248,13 +253,12 @@ fn differing(snapshot: &Snapshot, collector: &Collector, object: OwnedObject) ->
 fn deletes(
     snapshot: &Snapshot,
     collector: &Collector,
-    settings: &CollectorSettings<'_>,
     tiers: &[TierView],
     wanted: &BTreeSet<&OwnedId>,
 ) -> Vec<LiveObject> {
     // What served before serves until what follows it is ready.
     let is_settled = tiers.iter().all(|tier| tier.choice.outcome == Outcome::Live);
-    let kept = kept(snapshot, collector, settings, tiers);
+    let kept = kept(snapshot, collector, tiers);
     let is_of = |name: &str| tiers.iter().any(|tier| name.starts_with(&tier_name(collector, tier.desired.tier)));
     let is_kept = |live: &LiveObject| match live.id.kind {
         OwnedKind::ConfigMap if is_of(&live.id.name) => kept.contains(&live.id.name),
@@ -265,19 +269,13 @@ fn deletes(
 }
 
 /// The names of ConfigMaps that stay: the newest few of each tier, and what a tier runs, wants, or could go back to.
-fn kept(
-    snapshot: &Snapshot,
-    collector: &Collector,
-    settings: &CollectorSettings<'_>,
-    tiers: &[TierView],
-) -> BTreeSet<String> {
+fn kept(snapshot: &Snapshot, collector: &Collector, tiers: &[TierView]) -> BTreeSet<String> {
     let mut kept = BTreeSet::new();
     for tier in tiers {
-        kept.extend([&tier.desired, &tier.run].map(|revision| configuration_name(collector, settings, revision)));
-        let name = tier_name(collector, tier.desired.tier);
-        let state = &tier.state;
+        let name_of = |hash: &String| configuration_name(&collector.id.name, tier.desired.tier, hash);
+        let (name, state) = (tier_name(collector, tier.desired.tier), &tier.state);
         let hashes = [&state.template, &state.last_good].into_iter().flatten();
-        kept.extend(hashes.map(|hash| format!("{name}-{hash}")));
+        kept.extend([&tier.desired.hash, &tier.run.hash].into_iter().chain(hashes).map(name_of));
         if tier.workload.is_none() {
             continue;
         }

@@ -78,13 +78,17 @@ impl TierState {
     /// Reads the workload of a tier; `can_go_back` is the caller's.
     pub fn read(live: &LiveObject) -> Self {
         let own = |name: &str| live.annotation(name).map(str::to_owned);
+        let template = live.value.pointer("/spec/template").and_then(|pod| configuration_of(pod, &live.id.name));
+        let is_ready = is_ready(&live.value);
+        // What runs well is good, also where there was no time yet to write that down.
+        let last_good = template.clone().filter(|_| is_ready).or_else(|| own(LAST_GOOD));
         Self {
-            template: live.value.pointer("/spec/template").and_then(|pod| configuration_of(pod, &live.id.name)),
-            last_good: own(LAST_GOOD),
+            template,
+            last_good,
             can_go_back: false,
             refused: own(REFUSED),
             because: own(REFUSED_BECAUSE),
-            is_ready: is_ready(&live.value),
+            is_ready,
             ready: live.ready_replicas(),
             changed: live.changed.as_deref().and_then(|time| time.parse().ok()),
         }

@@ -29,9 +29,8 @@ pub fn revision(_: &Collector, settings: &CollectorSettings<'_>, configuration: 
     Revision { tier: configuration.tier, hash, data }
 }
 
-pub fn configuration_name(collector: &Collector, settings: &CollectorSettings<'_>, revision: &Revision) -> String {
-    let name = tier_name(&collector.id.name, revision.tier);
-    if settings.management == Management::ConfigOnly { name } else { format!("{name}-{}", revision.hash) }
+pub fn configuration_name(collector: &str, tier: Tier, hash: &str) -> String {
+    format!("{collector}-{}-{hash}", tier.as_str())
 }
 
 fn tier_name(name: &str, tier: Tier) -> String {
@@ -54,7 +53,9 @@ pub fn objects(collector: &Collector, settings: &CollectorSettings<'_>, live: &[
         all.push(OwnedObject { id: OwnedId { collector: collector.id.clone(), kind, name }, manifest: rest });
     };
     for revision in live {
-        add(OwnedKind::ConfigMap, configuration_name(collector, settings, revision), json!({"data": revision.data}));
+        let name = configuration_name(&collector.id.name, revision.tier, &revision.hash);
+        let configuration = if settings.management == Management::ConfigOnly { collector_name(&collector.id.name) } else { name };
+        add(OwnedKind::ConfigMap, configuration.clone(), json!({"data": revision.data}));
         if settings.management == Management::ConfigOnly {
             continue;
         }
@@ -66,7 +67,7 @@ pub fn objects(collector: &Collector, settings: &CollectorSettings<'_>, live: &[
         let pod: Value = revision.data.get(POD_KEY).and_then(|pod| serde_json::from_str(pod).ok()).unwrap_or_default();
         let template = json!({"metadata": {"labels": labels}, "spec": {
             "containers": [{"name": "collector", "image": pod["image"], "volumeMounts": [{"name": "configuration", "mountPath": "/etc/otelcol"}]}],
-            "volumes": [{"name": "configuration", "configMap": {"name": configuration_name(collector, settings, revision)}}]}});
+            "volumes": [{"name": "configuration", "configMap": {"name": configuration}}]}});
         let spec = json!({"replicas": settings.replicas, "selector": {"matchLabels": labels}, "template": template});
         if settings.has_storage() {
             let mut spec = spec;
@@ -92,8 +93,8 @@ pub fn contains(live: &Value, desired: &Value) -> bool {
     }
 }
 
-pub fn identity_binding(collectors: &[&Collector]) -> Option<Value> {
-    let subjects: Vec<_> = collectors.iter().filter(|collector| {
+pub fn identity_binding<'a>(collectors: impl Iterator<Item = &'a Collector>) -> Option<Value> {
+    let subjects: Vec<_> = collectors.filter(|collector| {
         collector.valid().is_some_and(|spec| spec.identity == Some(Identity::Connection) && spec.management.unwrap_or_default() == Management::Managed)
     }).map(|collector| json!({"kind": "ServiceAccount", "name": collector_name(&collector.id.name), "namespace": collector.id.namespace})).collect();
     (!subjects.is_empty()).then(|| json!({
