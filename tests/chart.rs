@@ -145,9 +145,14 @@ fn lint_is_strict_and_clean() {
 #[test]
 fn defaults_render_these_objects() {
     let expected: BTreeSet<String> = [
+        "apiextensions.k8s.io/v1 CustomResourceDefinition  tracingcollectors.tracesteward.io",
         "apiextensions.k8s.io/v1 CustomResourceDefinition  tracingpolicies.tracesteward.io",
         "apps/v1 Deployment tracesteward-system tracesteward",
+        "rbac.authorization.k8s.io/v1 ClusterRole  tracesteward-collector-identity",
         "rbac.authorization.k8s.io/v1 ClusterRole  tracesteward-system-tracesteward",
+        "rbac.authorization.k8s.io/v1 ClusterRole  tracesteward-system-tracesteward-collector-admin",
+        "rbac.authorization.k8s.io/v1 ClusterRole  tracesteward-system-tracesteward-edit",
+        "rbac.authorization.k8s.io/v1 ClusterRole  tracesteward-system-tracesteward-view",
         "rbac.authorization.k8s.io/v1 ClusterRoleBinding  tracesteward-system-tracesteward",
         "rbac.authorization.k8s.io/v1 Role tracesteward-system tracesteward-leader-election",
         "rbac.authorization.k8s.io/v1 RoleBinding tracesteward-system tracesteward-leader-election",
@@ -255,7 +260,10 @@ fn every_value_arrives() {
     let account = one(&objects, "ServiceAccount");
     assert_eq!(account["metadata"]["name"], "the-account");
     assert_eq!(account["metadata"]["annotations"], json!({"example.com/account": "yes"}));
-    assert_eq!(one(&objects, "CustomResourceDefinition")["metadata"]["annotations"], json!({"example.com/crd": "yes"}));
+    assert_eq!(
+        named(&objects, "CustomResourceDefinition", "tracingcollectors.tracesteward.io")["metadata"]["annotations"],
+        json!({"example.com/crd": "yes"})
+    );
 }
 
 #[test]
@@ -363,22 +371,46 @@ fn expected(list: &[(&str, &str, &str, &str)]) -> BTreeMap<(String, String, Stri
         .collect()
 }
 
-const CLUSTER_RIGHTS: [(&str, &str, &str, &str); 7] = [
+const MADE: &str = "list watch create patch delete";
+const NAMESPACED_RIGHTS: [(&str, &str, &str, &str); 15] = [
     ("tracesteward.io", "tracingpolicies", "", "get list watch"),
     ("tracesteward.io", "tracingpolicies/status", "", "patch"),
-    ("apps", "deployments", "", "get list watch patch"),
-    ("apps", "statefulsets", "", "get list watch patch"),
+    ("tracesteward.io", "tracingcollectors", "", "get list watch"),
+    ("tracesteward.io", "tracingcollectors/status", "", "patch"),
+    ("apps", "deployments", "", "get list watch create patch delete"),
+    ("apps", "statefulsets", "", "get list watch create patch delete"),
     ("apps", "daemonsets", "", "get list watch patch"),
     ("batch", "cronjobs", "", "get list watch patch"),
+    ("", "configmaps", "", MADE),
+    ("", "services", "", MADE),
+    ("", "serviceaccounts", "", MADE),
+    ("policy", "poddisruptionbudgets", "", MADE),
+    ("networking.k8s.io", "networkpolicies", "", MADE),
+    ("", "pods", "", "list"),
     ("events.k8s.io", "events", "", "create patch"),
 ];
+/// What a binding in a namespace could not grant.
+const WIDE_RIGHTS: [(&str, &str, &str, &str); 3] = [
+    ("", "namespaces", "", "list watch"),
+    ("rbac.authorization.k8s.io", "clusterrolebindings", IDENTITY, "get create patch delete"),
+    ("rbac.authorization.k8s.io", "clusterroles", IDENTITY, "bind"),
+];
+const SECRET_RIGHTS: (&str, &str, &str, &str) = ("", "secrets", "", "get");
+/// The operator's role.
+const ROLE: &str = "tracesteward-system-tracesteward";
+/// What collectors that look up their senders are bound to.
+const IDENTITY: &str = "tracesteward-collector-identity";
+
+fn named<'o>(objects: &'o [Value], kind: &str, name: &str) -> &'o Value {
+    let found = of_kind(objects, kind).into_iter().find(|object| object["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("no {kind} {name}"))
+}
 
 #[test]
 fn rights_are_exactly_these() {
     let objects = render(&[]);
-    let mut rights = CLUSTER_RIGHTS.to_vec();
-    rights.push(("", "secrets", "", "get"));
-    assert_eq!(grants(one(&objects, "ClusterRole")), expected(&rights));
+    let rights = [&NAMESPACED_RIGHTS[..], &WIDE_RIGHTS, &[SECRET_RIGHTS]].concat();
+    assert_eq!(grants(named(&objects, "ClusterRole", ROLE)), expected(&rights));
     assert_eq!(
         grants(one(&objects, "Role")),
         expected(&[
@@ -386,13 +418,50 @@ fn rights_are_exactly_these() {
             ("coordination.k8s.io", "leases", "tracesteward", "get update patch"),
         ])
     );
+    let read = "get list watch";
+    assert_eq!(
+        grants(named(&objects, "ClusterRole", IDENTITY)),
+        expected(&[("", "pods", "", read), ("", "namespaces", "", read), ("apps", "replicasets", "", read)])
+    );
 }
 
 #[test]
 fn rights_to_secrets_go_with_their_value() {
     let objects = render(&["--set", "rbac.secrets.verify=false"]);
-    assert_eq!(grants(one(&objects, "ClusterRole")), expected(&CLUSTER_RIGHTS));
+    let rights = [&NAMESPACED_RIGHTS[..], &WIDE_RIGHTS].concat();
+    assert_eq!(grants(named(&objects, "ClusterRole", ROLE)), expected(&rights));
     assert!(args_of(&objects).contains(&"--secrets-verify=false".to_owned()));
+}
+
+#[test]
+fn nothing_of_the_cluster_is_granted_where_namespaces_are_watched() {
+    let objects = render(&["--set", "watchNamespaces={team-a}"]);
+    let rights = [&NAMESPACED_RIGHTS[..], &[SECRET_RIGHTS]].concat();
+    assert_eq!(grants(named(&objects, "ClusterRole", ROLE)), expected(&rights));
+    let roles = of_kind(&objects, "ClusterRole");
+    assert!(roles.iter().all(|role| role["metadata"]["name"] != IDENTITY), "two releases would meet there");
+}
+
+#[test]
+fn users_get_what_belongs_to_their_roles() {
+    let objects = render(&[]);
+    let role = |name: &str| named(&objects, "ClusterRole", &format!("{ROLE}-{name}"));
+    let aggregates = |name: &str, to: &str| {
+        role(name)["metadata"]["labels"][format!("rbac.authorization.k8s.io/aggregate-to-{to}")] == "true"
+    };
+    let group = "tracesteward.io";
+    let read = "get list watch";
+    let write = "create update patch delete deletecollection";
+    let both = [(group, "tracingpolicies", "", read), (group, "tracingcollectors", "", read)];
+    assert_eq!(grants(role("view")), expected(&both));
+    // Who may write a collector lets its account read the pods of all namespaces: that is for no editor of a namespace.
+    assert_eq!(grants(role("edit")), expected(&[(group, "tracingpolicies", "", write)]));
+    let all = format!("{read} {write}");
+    assert_eq!(grants(role("collector-admin")), expected(&[(group, "tracingcollectors", "", &all)]));
+    assert!(aggregates("view", "view") && aggregates("edit", "edit"));
+    for to in ["view", "edit", "admin"] {
+        assert!(!aggregates("collector-admin", to));
+    }
 }
 
 #[test]
@@ -454,20 +523,34 @@ fn switches_leave_out_what_they_name() {
     assert!(message.contains("replicaCount is above 1 while leaderElect is false"), "{message}");
 }
 
+/// The CRDs as they are generated, each with its name.
+fn generated() -> Vec<(String, Value)> {
+    let read = |name: String| {
+        let crd = yaml(&format!("crds/{name}"));
+        (crd["metadata"]["name"].as_str().expect("a name").to_owned(), crd)
+    };
+    let all: Vec<_> = names_in("crds").into_iter().map(read).collect();
+    assert!(all.len() > 1);
+    all
+}
+
 #[test]
 fn crds_equal_the_generated_ones() {
-    let generated = yaml("crds/tracesteward.io_tracingpolicies.yaml");
     let objects = render(&["--set", "crds.annotations.example\\.com/a=b"]);
-    let rendered = one(&objects, "CustomResourceDefinition");
-    assert_eq!(rendered["spec"], generated["spec"], "numbers and texts must survive the template");
-    assert_eq!(rendered["metadata"]["name"], generated["metadata"]["name"]);
-    assert_eq!(rendered["metadata"]["annotations"], json!({"example.com/a": "b", "helm.sh/resource-policy": "keep"}));
+    for (name, generated) in generated() {
+        let rendered = named(&objects, "CustomResourceDefinition", &name);
+        assert_eq!(rendered["spec"], generated["spec"], "numbers and texts must survive the template");
+        let annotations = json!({"example.com/a": "b", "helm.sh/resource-policy": "keep"});
+        assert_eq!(rendered["metadata"]["annotations"], annotations);
+    }
 }
 
 #[test]
 fn crds_are_kept_and_left_out_as_told() {
     let objects = render(&["--set", "crds.keep=false"]);
-    assert!(one(&objects, "CustomResourceDefinition")["metadata"].get("annotations").is_none());
+    for (name, _) in generated() {
+        assert!(named(&objects, "CustomResourceDefinition", &name)["metadata"].get("annotations").is_none());
+    }
     let objects = render(&["--include-crds", "--set", "crds.enabled=false"]);
     assert!(of_kind(&objects, "CustomResourceDefinition").is_empty());
 }
@@ -476,10 +559,13 @@ fn crds_are_kept_and_left_out_as_told() {
 fn preinstalled_crds_come_from_the_folder_and_only_once() {
     let objects = render(&["--set", "crds.preinstall=true"]);
     assert!(of_kind(&objects, "CustomResourceDefinition").is_empty(), "not a template then");
+    let count = generated().len();
     let objects = render(&["--include-crds", "--set", "crds.preinstall=true"]);
-    assert_eq!(*one(&objects, "CustomResourceDefinition"), yaml("crds/tracesteward.io_tracingpolicies.yaml"));
-    let objects = render(&["--include-crds"]);
-    one(&objects, "CustomResourceDefinition");
+    for (name, generated) in generated() {
+        assert_eq!(*named(&objects, "CustomResourceDefinition", &name), generated);
+    }
+    assert_eq!(of_kind(&objects, "CustomResourceDefinition").len(), count);
+    assert_eq!(of_kind(&render(&["--include-crds"]), "CustomResourceDefinition").len(), count);
 }
 
 fn names_in(folder: &str) -> BTreeSet<String> {

@@ -62,22 +62,34 @@ fn first_cells(page: &str) -> BTreeSet<String> {
     rows.map(|row| row.split('`').next().unwrap().to_owned()).collect()
 }
 
-#[test]
-fn the_reference_has_every_field_and_every_variable_and_no_other() {
-    let (_, crd) = crds().unwrap().into_iter().find(|(_, crd)| crd.spec.names.kind == "TracingPolicy").unwrap();
+/// All fields of a kind.
+fn known_fields(kind: &str) -> BTreeSet<String> {
+    let (_, crd) = crds().unwrap().into_iter().find(|(_, crd)| crd.spec.names.kind == kind).unwrap();
     let crd = serde_json::to_value(crd).unwrap();
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
     let mut known = BTreeSet::new();
     fields(&schema["spec"], "", &mut known);
     fields(&schema["status"], "", &mut known);
-    known.extend(ENV_NAMES.map(str::to_owned));
-    let documented = first_cells(&read("docs/reference/policy.md"));
+    known
+}
+
+/// Compares what a page has in its tables with what there is.
+fn lists_exactly(page: &str, known: &BTreeSet<String>) {
+    let documented = first_cells(&read(page));
     let missing: Vec<_> = known.difference(&documented).collect();
-    let unknown: Vec<_> = documented.difference(&known).collect();
+    let unknown: Vec<_> = documented.difference(known).collect();
     assert!(
         missing.is_empty() && unknown.is_empty(),
-        "not documented: {missing:?}; documented, but not there: {unknown:?}"
+        "{page}: not documented: {missing:?}; documented, but not there: {unknown:?}"
     );
+}
+
+#[test]
+fn the_reference_has_every_field_and_every_variable_and_no_other() {
+    let mut known = known_fields("TracingPolicy");
+    known.extend(ENV_NAMES.map(str::to_owned));
+    lists_exactly("docs/reference/policy.md", &known);
+    lists_exactly("docs/reference/collector.md", &known_fields("TracingCollector"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the real components that the tests and the demo run: etcd, kube-apiserver, kube-controller-manager, kubectl, helm.
-# Each comes from the pinned Go module beside this script; a binary is rebuilt only when its go.mod or go.sum changed.
+# Builds the real components that the tests and the demo run: etcd, kube-apiserver, kube-controller-manager, kubectl, helm,
+# and an OpenTelemetry Collector. Each comes from the pinned Go module beside this script; a binary is rebuilt only when
+# something in its folder changed.
 # usage: e2e/tools/build.sh OUTPUT_DIR [MODULE...]      (MODULE: a folder beside this script; all when absent)
 set -euo pipefail
 
@@ -19,6 +20,7 @@ kubernetes k8s.io/kubernetes/cmd/kubectl kubectl
 kubernetes k8s.io/kubernetes/cmd/kube-controller-manager kube-controller-manager
 kubernetes k8s.io/kubernetes/cmd/kube-apiserver kube-apiserver
 helm helm.sh/helm/v4/cmd/helm helm
+otelcol . otelcol
 LIST
 }
 
@@ -46,6 +48,10 @@ ldflags() {
       local version
       version=$(pinned helm helm.sh/helm/v4) || return
       printf -- '-X helm.sh/helm/v4/internal/version.version=%s ' "$version" ;;
+    otelcol)
+      local version
+      version=$(pinned otelcol go.opentelemetry.io/collector/otelcol) || return
+      printf -- '-X main.version=%s ' "${version#v}" ;;
   esac
 }
 
@@ -55,7 +61,7 @@ while read -r module package binary; do
   index=$((index + 1))
   if [ $# -gt 0 ] && ! printf '%s\n' "$@" | grep -qx "$module"; then continue; fi
   stamp="$out/.$binary.stamp"
-  want=$(cat "$here/$module/go.mod" "$here/$module/go.sum" "$here/build.sh" | sha256sum | cut -d' ' -f1)
+  want=$(cat "$here/$module"/* "$here/build.sh" | sha256sum | cut -d' ' -f1)
   if [ -x "$out/$binary" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$want" ]; then
     continue
   fi

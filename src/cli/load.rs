@@ -1,7 +1,14 @@
 //! From command-line arguments to a [`Snapshot`]: what `validate` and `render` begin with.
 
-use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    path::PathBuf,
+    sync::Arc,
+};
 
+use k8s_openapi::ByteString;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::input;
@@ -12,8 +19,8 @@ use crate::{
         format::{Summary, sort},
         source::{Document, repeated},
     },
-    index::{SecretState, Snapshot, raw::read_workload},
-    plan::{Plan, plan, read_collector, read_policy},
+    index::{Collector, Policy, SecretState, Snapshot, raw::read_workload},
+    plan::{Plan, assumptions, collector::is_sendable, plan, read_collector, read_policy},
 };
 
 /// Kinds of the API group that this version reads.
@@ -41,6 +48,8 @@ pub(super) struct Loaded {
     /// All findings, in the order in which they are shown.
     pub(super) findings: Vec<Located>,
     pub(super) summary: Summary,
+    /// What was taken for granted because files do not show it.
+    pub(super) notes: Vec<String>,
 }
 
 impl Source {
@@ -49,11 +58,13 @@ impl Source {
         let reading = input::read(&self.files, &mut io::stdin().lock());
         let mut findings = reading.diagnostics;
         findings.extend(repeated(&reading.documents, &self.namespace));
-        let mut intake = Intake { source: self, snapshot: Snapshot::default(), findings, places: HashMap::new() };
+        let snapshot = Snapshot { assumes_permission: true, ..Snapshot::default() };
+        let mut intake = Intake { source: self, snapshot, findings, places: HashMap::new() };
         for (position, document) in reading.documents.iter().enumerate() {
             intake.take(position, document);
         }
-        let Intake { snapshot, mut findings, places, .. } = intake;
+        let Intake { mut snapshot, mut findings, places, .. } = intake;
+        missing_keys(&mut snapshot);
         let (plan, found) = plan(&snapshot);
         for finding in found.into_iter().filter(|finding| is_known_offline(&snapshot, finding)) {
             let document = finding.object.as_ref().and_then(|id| reading.documents.get(*places.get(id)?));
@@ -63,7 +74,14 @@ impl Source {
         }
         sort(&mut findings);
         let summary = Summary::of(&findings, reading.documents.len());
-        Loaded { documents: reading.documents, snapshot, plan, findings, summary }
+        let notes = assumptions(&snapshot).into_iter().map(|(policy, collector)| {
+            format!(
+                "TracingPolicy {policy}: taken for allowed by TracingCollector {collector}, as the labels of Namespace {} \
+                 are not in the input",
+                policy.namespace
+            )
+        });
+        Loaded { notes: notes.collect(), documents: reading.documents, snapshot, plan, findings, summary }
     }
 }
 
@@ -91,6 +109,7 @@ impl Intake<'_> {
         match (document.group(), kind) {
             (GROUP, _) => self.own_kind(document),
             ("", "Secret") => self.secret(document),
+            ("", "Namespace") => self.labels(document),
             _ => self.workload(document),
         }
     }
@@ -121,35 +140,50 @@ impl Intake<'_> {
             self.findings.push(document.located(Diagnostic::new(Code::TRC0008, path).detail(detail).help(help)));
             return;
         }
+        let (value, namespace) = (document.value(), &self.source.namespace);
         if kind == "TracingCollector" {
-            let collector = read_collector(document.value(), &self.source.namespace);
-            self.findings.extend(collector.findings.iter().cloned().map(|finding| document.located(finding)));
-            self.snapshot.collectors.insert(collector.id.clone(), collector);
-            return;
+            let mut collector = read_collector(value, namespace);
+            if self.is_named(document, &collector.id.name, &mut collector.findings) {
+                self.snapshot.collectors.insert(collector.id.clone(), collector);
+            }
+        } else {
+            let mut policy = read_policy(value, namespace);
+            if self.is_named(document, &policy.id.name, &mut policy.findings) {
+                let namespace = self.snapshot.namespaces.entry(policy.id.namespace.clone()).or_default();
+                namespace.policies.insert(policy.id.name.clone(), policy);
+            }
         }
-        let mut policy = read_policy(document.value(), &self.source.namespace);
-        let generated = document.value().pointer("/metadata/generateName").is_some();
-        if policy.id.name.is_empty() && !generated {
-            policy.findings.push(Diagnostic::new(Code::TRC0114, FieldPath::fields("metadata.name")).detail("name"));
+    }
+
+    /// Whether an object has a name. Without one it cannot be told from others: it is checked, and takes no part.
+    fn is_named(&mut self, document: &Document, name: &str, findings: &mut Vec<Diagnostic>) -> bool {
+        if !name.is_empty() {
+            return true;
         }
-        if policy.id.name.is_empty() {
-            // Without a name it cannot be told from others: it is checked, and takes no part.
-            self.findings.extend(policy.findings.into_iter().map(|finding| document.located(finding)));
-            return;
+        if document.value().pointer("/metadata/generateName").is_none() {
+            findings.push(Diagnostic::new(Code::TRC0114, FieldPath::fields("metadata.name")).detail("name"));
         }
-        let namespace = self.snapshot.namespaces.entry(policy.id.namespace.clone()).or_default();
-        namespace.policies.insert(policy.id.name.clone(), policy);
+        self.findings.extend(findings.drain(..).map(|finding| document.located(finding)));
+        false
     }
 
     fn secret(&mut self, document: &Document) {
         let Some(id) = document.object() else { return };
-        let has_key = |field: &str| {
-            document.value().get(field).and_then(Value::as_object).is_some_and(|data| data.contains_key(HEADERS_KEY))
-        };
-        let state =
-            if has_key("data") || has_key("stringData") { SecretState::Present } else { SecretState::KeyMissing };
+        let states = key_states(document.value());
+        let state = if states.contains_key(HEADERS_KEY) { SecretState::Present } else { SecretState::KeyMissing };
         let namespace = if id.namespace.is_empty() { self.source.namespace.clone() } else { id.namespace };
-        self.snapshot.namespaces.entry(namespace).or_default().secrets.insert(id.name, state);
+        let namespace = self.snapshot.namespaces.entry(namespace).or_default();
+        namespace.keys.extend(states.into_iter().map(|(key, state)| ((id.name.clone(), key), state)));
+        namespace.secrets.insert(id.name, state);
+    }
+
+    fn labels(&mut self, document: &Document) {
+        let Some(ObjectId { name, .. }) = document.object().filter(|id| !id.name.is_empty()) else { return };
+        let labels = document.value().pointer("/metadata/labels").and_then(Value::as_object);
+        let text = |(label, value): (&String, &Value)| Some((label.clone(), value.as_str()?.to_owned()));
+        let mut labels: BTreeMap<_, _> = labels.into_iter().flatten().filter_map(text).collect();
+        labels.insert("kubernetes.io/metadata.name".to_owned(), name.clone());
+        self.snapshot.namespaces.entry(name).or_default().labels = Some(labels);
     }
 
     fn workload(&mut self, document: &Document) {
@@ -171,12 +205,50 @@ impl Intake<'_> {
     }
 }
 
-/// Files show a part of a cluster: that something is not among them means nothing, unless workloads of that namespace are.
+/// The keys of a Secret, each with whether a collector can send its value. Nothing of a value stays.
+fn key_states(secret: &Value) -> BTreeMap<String, SecretState> {
+    let field = |field: &str| secret.get(field).and_then(Value::as_object).into_iter().flatten();
+    let judge = |is_fine: bool| if is_fine { SecretState::Present } else { SecretState::Unsendable };
+    let encoded = field("data").map(|(key, value)| {
+        let decoded = ByteString::deserialize(value).ok();
+        (key.clone(), decoded.map_or(SecretState::Unverified, |value| judge(is_sendable(&value.0))))
+    });
+    // What the API server does: stringData is written over data.
+    let plain = field("stringData").map(|(key, value)| {
+        (key.clone(), value.as_str().map_or(SecretState::Unverified, |value| judge(is_sendable(value.as_bytes()))))
+    });
+    encoded.chain(plain).collect()
+}
+
+/// Keys that collectors want of Secrets which are in the input without them.
+fn missing_keys(snapshot: &mut Snapshot) {
+    for wanted in snapshot.collectors.values().flat_map(Collector::secrets) {
+        if let Some(namespace) = snapshot.namespaces.get_mut(&wanted.namespace)
+            && namespace.secrets.contains_key(&wanted.name)
+        {
+            namespace.keys.entry((wanted.name, wanted.key)).or_insert(SecretState::KeyMissing);
+        }
+    }
+}
+
+/// Files show a part of a cluster: that something is not among them means nothing, unless others of its kind and
+/// namespace are.
 fn is_known_offline(snapshot: &Snapshot, finding: &Diagnostic) -> bool {
     let namespace = finding.object.as_ref().and_then(|object| snapshot.namespaces.get(&object.namespace));
     match finding.code {
         Code::TRC0203 => namespace.is_some_and(|namespace| !namespace.workloads.is_empty()),
-        Code::TRC0205 | Code::TRC0206 => false,
+        Code::TRC0205 => has_collectors_there(snapshot, finding),
+        Code::TRC0206 => false,
         _ => true,
     }
+}
+
+/// Whether collectors of the namespace that a policy's collector should be in are among the files.
+fn has_collectors_there(snapshot: &Snapshot, finding: &Diagnostic) -> bool {
+    let policy = finding
+        .object
+        .as_ref()
+        .and_then(|ObjectId { namespace, name, .. }| snapshot.namespaces.get(namespace)?.policies.get(name));
+    let wanted = policy.and_then(Policy::collector);
+    wanted.is_some_and(|wanted| snapshot.collectors.keys().any(|known| known.namespace == wanted.namespace))
 }

@@ -18,11 +18,7 @@ use crate::{
         source::Document,
     },
     index::{CollectorId, EnvValue, Workload},
-    plan::{
-        ContainerPlan, Decision, HoldReason, WorkloadPlan, apply_patch,
-        collector::{self, Tier},
-        merge_into,
-    },
+    plan::{ContainerPlan, Decision, HoldReason, WorkloadPlan, apply_patch, collector::Tier, merge_into},
 };
 
 /// Prints the workloads as the operator would leave them. Needs no cluster.
@@ -86,6 +82,7 @@ fn report(loaded: &Loaded) {
         let summary = Summary::of(&shown, loaded.summary.objects);
         complain(pretty(&shown, summary, colour(std::io::stderr().is_terminal())).trim_end());
     }
+    loaded.notes.iter().for_each(|note| complain(&format!("note: {note}")));
     for policy in loaded.snapshot.namespaces.values().flat_map(|namespace| namespace.policies.values()) {
         let fields = policy.spec().map(crate::plan::status::no_effect).unwrap_or_default();
         if !fields.is_empty() {
@@ -182,11 +179,10 @@ fn collector_config(args: &Args, wanted: &str, loaded: &Loaded) -> Exit {
         return fail(&format!("--collector-config {wanted}: write NAMESPACE/NAME"), Exit::Usage);
     };
     let id = CollectorId { namespace: namespace.to_owned(), name: name.to_owned() };
-    let Some(collector) = loaded.snapshot.collectors.get(&id) else {
+    let Some(plan) = loaded.plan.collectors.get(&id) else {
         return fail(&format!("TracingCollector {id} is not in the input"), Exit::Findings);
     };
     let tier = if args.tier == TierName::Sampler { Tier::Sampler } else { Tier::Collector };
-    let plan = collector::compile(&loaded.snapshot, collector);
     match plan.configurations.iter().find(|configuration| configuration.tier == tier) {
         Some(configuration) => print(&configuration.text),
         None if plan.configurations.is_empty() => {

@@ -24,6 +24,9 @@ pub struct Snapshot {
     pub identity_fault: Option<Fault>,
     /// The operator's own namespace, which is never touched.
     pub own_namespace: Option<String>,
+    /// Whether a collector counts as open to a namespace where labels that are not known would decide. True for files,
+    /// which show a part of a cluster; in a cluster, a handshake that cannot be seen is none.
+    pub assumes_permission: bool,
 }
 
 impl Snapshot {

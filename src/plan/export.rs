@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use crate::{
     api::{Compression, DurationText, Export, Language, Protocol, Settings, patterns},
     diagnostics::Code,
-    index::{CollectorId, Snapshot},
+    index::{CollectorId, PolicyId, Snapshot},
     plan::collector::{CollectorSettings, allows, collector_name},
 };
 
@@ -99,8 +99,8 @@ fn collector(
     let collector = snapshot.collectors.get(id).filter(|found| !found.deleting).ok_or(Unresolved::CollectorNotFound)?;
     let labels = snapshot.namespaces.get(namespace).and_then(|namespace| namespace.labels.as_ref());
     let spec = collector.valid().ok_or(Unresolved::CollectorInvalid)?;
-    // Labels that are not known allow nothing: a handshake that cannot be seen is none.
-    if allows(spec, &id.namespace, namespace, labels) != Some(true) {
+    // In a cluster, labels that are not known allow nothing: a handshake that cannot be seen is none.
+    if !allows(spec, &id.namespace, namespace, labels).unwrap_or(snapshot.assumes_permission) {
         return Err(Unresolved::CollectorNotPermitted);
     }
     let python = settings.instrumentation.is_some() && settings.language == Some(Language::Python);
@@ -108,6 +108,19 @@ fn collector(
     let protocol = if python { Protocol::HttpProtobuf } else { wanted };
     let port = CollectorSettings::new(spec).port(protocol);
     Ok((format!("http://{}.{}.svc:{port}", collector_name(&id.name), id.namespace), protocol))
+}
+
+/// Policies whose collector decides by labels of their namespace that are not known, each with that collector.
+pub fn assumptions(snapshot: &Snapshot) -> Vec<(&PolicyId, CollectorId)> {
+    let policies = snapshot.namespaces.values().flat_map(|namespace| namespace.policies.values());
+    let assumed = policies.filter_map(|policy| {
+        let id = policy.collector()?;
+        let spec = snapshot.collectors.get(&id)?.valid()?;
+        let home = &policy.id.namespace;
+        let labels = snapshot.namespaces.get(home).and_then(|namespace| namespace.labels.as_ref());
+        allows(spec, &id.namespace, home, labels).is_none().then_some((&policy.id, id))
+    });
+    assumed.collect()
 }
 
 /// Python instrumentation can only speak HTTP; else what the user says; else by the port.

@@ -22,13 +22,13 @@ use std::collections::BTreeMap;
 use crate::{
     api::TracingPolicyStatus,
     diagnostics::Diagnostic,
-    index::{PolicyId, Snapshot, WorkloadId},
+    index::{CollectorId, PolicyId, Snapshot, WorkloadId},
 };
 
 pub use attach::{Attached, Specificity, attached, is_excluded};
-pub use collector::read_collector;
+pub use collector::{CollectorPlan, read_collector};
 pub use env::Variable;
-pub use export::{ResolvedExport, Unresolved};
+pub use export::{ResolvedExport, Unresolved, assumptions};
 pub use inject::ContainerPlan;
 pub use patch::{apply_patch, merge_into};
 pub use read::{read_policy, schema_of};
@@ -42,6 +42,8 @@ pub struct Plan {
     pub workloads: BTreeMap<WorkloadId, WorkloadPlan>,
     /// The status of every policy, with the times of transitions left to the caller.
     pub policies: BTreeMap<PolicyId, TracingPolicyStatus>,
+    /// The plan of every collector.
+    pub collectors: BTreeMap<CollectorId, CollectorPlan>,
 }
 
 /// Plans a whole snapshot: what the CLI does with its files, and what the controller does key by key.
@@ -65,6 +67,13 @@ pub fn plan(snapshot: &Snapshot) -> (Plan, Vec<Diagnostic>) {
         }
         let relevant = plans.into_iter().filter(|(workload, planned)| planned.is_relevant(workload));
         plan.workloads.extend(relevant.map(|(workload, planned)| (workload.id.clone(), planned)));
+    }
+    for collector in snapshot.collectors.values() {
+        findings.extend(collector.findings.iter().cloned().map(|finding| finding.on(collector.id.object())));
+        findings.extend(collector::secret_findings(snapshot, collector));
+        let planned = collector::compile(snapshot, collector);
+        findings.extend(planned.findings.iter().cloned());
+        plan.collectors.insert(collector.id.clone(), planned);
     }
     (plan, findings)
 }

@@ -1,5 +1,6 @@
 //! By subject.
 
+mod collectors;
 mod common;
 mod crds;
 mod hostile;

@@ -1,5 +1,6 @@
 //! Whole outputs, committed beside this file. `cargo insta review`, or INSTA_UPDATE=always, accepts a change.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Deserialize;
@@ -15,36 +16,48 @@ struct Case {
     code: Option<String>,
     #[serde(default)]
     warning: bool,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
     spec: Value,
 }
 
-fn cases() -> Vec<Case> {
-    let text = std::fs::read_to_string(root().join("tests/cases/policies.yaml")).unwrap();
+/// The tables, with the kind of what is in them.
+const TABLES: [(&str, &str); 2] = [("policies", "TracingPolicy"), ("collectors", "TracingCollector")];
+
+fn cases(table: &str) -> Vec<Case> {
+    let text = std::fs::read_to_string(root().join(format!("tests/cases/{table}.yaml"))).unwrap();
     serde_saphyr::from_str(&text).unwrap()
 }
 
-fn files(cases: &[Case]) -> Files {
+fn files(kind: &str, cases: &[Case]) -> Files {
     let mut text = String::new();
     for (index, case) in cases.iter().enumerate() {
-        let policy = json!({
+        let name = case.metadata.get("name").cloned().unwrap_or_else(|| format!("case-{index}"));
+        let object = json!({
             "apiVersion": "tracesteward.io/v1alpha1",
-            "kind": "TracingPolicy",
-            "metadata": {"name": format!("case-{index}"), "namespace": format!("ns-{index}")},
+            "kind": kind,
+            "metadata": {"name": name, "namespace": format!("ns-{index}")},
             "spec": case.spec,
         });
-        write!(text, "---\n# {}\n{}", case.name, serde_saphyr::to_string(&policy).unwrap()).unwrap();
+        write!(text, "---\n# {}\n{}", case.name, serde_saphyr::to_string(&object).unwrap()).unwrap();
     }
     Files::new(&[("cases.yaml", &text)])
 }
 
 #[test]
-fn every_case_of_the_table_has_its_finding() {
-    let cases = cases();
-    let answer = files(&cases).run(&["validate", "-o", "json", "cases.yaml"]).json();
+fn every_case_of_the_tables_has_its_finding() {
+    for (table, kind) in TABLES {
+        let cases = cases(table);
+        let answer = files(kind, &cases).run(&["validate", "-o", "json", "cases.yaml"]).json();
+        has_its_findings(&cases, &answer);
+    }
+}
+
+fn has_its_findings(cases: &[Case], answer: &Value) {
     for (index, case) in cases.iter().enumerate() {
-        let name = format!("case-{index}");
+        let namespace = format!("ns-{index}");
         let findings = answer["diagnostics"].as_array().unwrap();
-        let found: Vec<_> = findings.iter().filter(|found| found["name"] == name.as_str()).collect();
+        let found: Vec<_> = findings.iter().filter(|found| found["namespace"] == namespace.as_str()).collect();
         let codes: Vec<_> = found.iter().map(|found| found["code"].as_str().unwrap()).collect();
         // One fault may be two findings: a misspelt `endpoint` is a missing one too.
         match &case.code {
@@ -58,8 +71,13 @@ fn every_case_of_the_table_has_its_finding() {
 }
 
 #[test]
-fn pretty_output_of_the_table() {
-    insta::assert_snapshot!(files(&cases()).run(&["validate", "cases.yaml"]).stdout);
+fn pretty_output_of_the_tables() {
+    for (table, kind) in TABLES {
+        insta::assert_snapshot!(
+            format!("pretty_output_of_{table}"),
+            files(kind, &cases(table)).run(&["validate", "cases.yaml"]).stdout
+        );
+    }
 }
 
 #[test]
@@ -79,5 +97,21 @@ fn the_samples_are_fine() {
     let answer =
         run(&["validate", "--fail-on", "warning", "config/samples/checkout.yaml", "config/samples/worker.yaml"]);
     assert_eq!(answer.code, Some(0), "{}", answer.stdout);
+    let answer = run(&["validate", "--fail-on", "warning", "config/samples/collector"]);
+    assert_eq!(answer.code, Some(0), "{}", answer.stdout);
     assert_eq!(run(&["validate", "config/samples/refused/no-endpoint.yaml"]).code, Some(1));
+}
+
+#[test]
+fn the_sample_of_a_collector_does_what_its_comments_say() {
+    let args = ["render", "--collector-config", "observability/gateway", "config/samples/collector"];
+    let answer = run(&args);
+    assert_eq!((answer.code, answer.stderr.as_str()), (Some(0), ""), "{answer:?}");
+    // Two services of one name, a route of its own ratio, a service that is always kept, no value of the Secret.
+    for part in
+        ["search", "billing", "/v1/search", "sampling_percentage: 1\n", "sampling_percentage: 10\n", "caretaker-mcp"]
+    {
+        assert!(answer.stdout.contains(part), "{part}: {}", answer.stdout);
+    }
+    assert!(!answer.stdout.contains("replace-me"), "{}", answer.stdout);
 }

@@ -1,6 +1,7 @@
 //! By subject.
 
 mod attach;
+mod collector;
 mod collectors;
 mod common;
 mod env;

@@ -1,5 +1,5 @@
 //! A real control plane on loopback for the tests of level 2: etcd, kube-apiserver, kube-controller-manager, and the
-//! operator as a process beside them.
+//! operator as a process beside them; and a real OpenTelemetry Collector with a backend.
 //!
 //! Include it by `mod support;` in an integration test. Whatever is started here dies with the process that started
 //! it, however that ends (see [`process`]).
@@ -15,16 +15,21 @@
 )]
 
 pub(crate) mod audit;
+pub(crate) mod backend;
 pub(crate) mod certs;
+pub(crate) mod collector;
 pub(crate) mod http;
 pub(crate) mod kubectl;
 pub(crate) mod operator;
+pub(crate) mod otlp;
 pub(crate) mod plane;
 pub(crate) mod process;
 pub(crate) mod tools;
 pub(crate) mod wait;
 
 pub(crate) use audit::{Mark, Write, Writes};
+pub(crate) use backend::Backend;
+pub(crate) use collector::Collector;
 pub(crate) use kubectl::Output;
 pub(crate) use operator::Operator;
 pub(crate) use plane::ControlPlane;

@@ -6,6 +6,7 @@ pub mod converge;
 mod read;
 mod revision;
 pub mod rollout;
+mod secrets;
 mod services;
 mod settings;
 mod standin;
@@ -17,6 +18,7 @@ mod validate;
 pub use compile::compile;
 pub use read::read_collector;
 pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision};
+pub use secrets::{is_sendable, secret_findings};
 pub use standin::{OwnedObject, configuration_name, contains, identity_binding, objects, revision};
 pub use settings::{
     CollectorSettings, DEFAULT_VERSION, HEALTH_PORT, METRICS_PORT, allows, backend_protocol, collector_name,

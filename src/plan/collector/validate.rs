@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::settings::{CollectorSettings, backend_protocol, memory_limit, takes_metrics};
 use crate::{
     api::{
-        AllowedNamespaces, Backend, CollectorKeep, CollectorSampling, FromNamespaces, Management, Protocol, Quantity,
-        Receivers, Resources, Scrub, Signal, SpanMetrics, TracingCollectorSpec, patterns, target::is_object_name,
+        AllowedNamespaces, Backend, CollectorKeep, CollectorSampling, DurationText, FromNamespaces, Management,
+        Protocol, Quantity, Receivers, Resources, Scrub, Signal, SpanMetrics, TracingCollectorSpec, patterns,
+        target::is_object_name,
     },
     diagnostics::{Code, Diagnostic, FieldPath},
     plan::{export, findings::Findings},
@@ -114,7 +115,7 @@ fn sampling(sampling: &CollectorSampling, path: &FieldPath, findings: &mut Findi
     findings.ratio(sampling.baseline_ratio, path.field("baselineRatio"));
     let wait = path.field("decisionWait");
     findings.duration(sampling.decision_wait.as_ref(), wait.clone());
-    let duration = sampling.decision_wait.as_ref().and_then(|duration| duration.get());
+    let duration = sampling.decision_wait.as_ref().and_then(DurationText::get);
     findings.add_if(duration.is_some_and(|duration| duration.subsec_nanos() != 0), Code::TRC0614, wait);
     if let Some(CollectorKeep { slower_than, services, .. }) = &sampling.keep {
         let path = path.field("keep");
