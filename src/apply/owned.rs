@@ -48,7 +48,8 @@ pub async fn apply_owned(
     let mut answer = api.patch(&id.name, &params, &Patch::Apply(&manifest)).await;
     if id.kind == OwnedKind::Service && matches!(&answer, Err(kube::Error::Api(status)) if status.code == 422) {
         // Ports are merged by their number: where somebody has changed one, theirs stays beside ours, and both have one name.
-        let ports = json!({"metadata": {"uid": manifest["metadata"]["uid"]}, "spec": {"ports": manifest["spec"]["ports"]}});
+        let ports =
+            json!({"metadata": {"uid": manifest["metadata"]["uid"]}, "spec": {"ports": manifest["spec"]["ports"]}});
         let replaced = PatchParams { field_manager: Some(MANAGER_OWNED.to_owned()), ..PatchParams::default() };
         api.patch(&id.name, &replaced, &Patch::Merge(&ports)).await?;
         answer = api.patch(&id.name, &params, &Patch::Apply(&manifest)).await;
@@ -104,7 +105,8 @@ pub async fn apply_binding(client: &Client, name: &str, wanted: Option<&Value>) 
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
     let live = api.get_opt(name).await?;
     let is_ours = |object: &DynamicObject| {
-        object.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY_LABEL)).map(String::as_str) == Some(MANAGED_BY)
+        object.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY_LABEL)).map(String::as_str)
+            == Some(MANAGED_BY)
     };
     if live.as_ref().is_some_and(|live| !is_ours(live)) {
         // Without a wish there is nothing to complain about either.

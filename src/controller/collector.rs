@@ -27,7 +27,8 @@ pub(super) async fn objects(context: &Context, id: &CollectorId) -> Reconciled {
     let Some((collector, tiers)) = plan(context, id, now) else { return Reconciled::new(Outcome::Done, None) };
     let said = said(context, &collector, &tiers).await;
     // Pods were asked, which took a while: what is decided is decided on what is known now.
-    let again = if tiers.iter().any(TierView::is_in_trouble) { plan(context, id, now) } else { Some((collector, tiers)) };
+    let again =
+        if tiers.iter().any(TierView::is_in_trouble) { plan(context, id, now) } else { Some((collector, tiers)) };
     let Some((collector, tiers)) = again else { return Reconciled::new(Outcome::Done, None) };
     let trouble = said.values().next().cloned();
     let goal = {
@@ -155,8 +156,9 @@ fn status_of(context: &Context, id: &CollectorId) -> Option<(Collector, TracingC
 
 /// An Event where Ready flipped or its reason changed.
 fn announcement(collector: &Collector, status: &TracingCollectorStatus) -> Option<Announcement> {
-    let ready =
-        |status: &TracingCollectorStatus| status.conditions.iter().find(|known| known.type_ == condition::READY).cloned();
+    let ready = |status: &TracingCollectorStatus| {
+        status.conditions.iter().find(|known| known.type_ == condition::READY).cloned()
+    };
     let now = ready(status)?;
     let before = collector.status.as_ref().and_then(ready);
     if before.is_some_and(|before| (&before.status, &before.reason) == (&now.status, &now.reason)) {

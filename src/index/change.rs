@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Collector, CollectorId, Fault, LiveObject, OwnedId, OwnedKind, Policy, PolicyId, SecretId, SecretKeyId, SecretState,
-    Workload, WorkloadId, WorkloadKind,
+    Collector, CollectorId, Fault, LiveObject, OwnedId, OwnedKind, Policy, PolicyId, SecretId, SecretKeyId,
+    SecretState, Workload, WorkloadId, WorkloadKind,
 };
 
 /// What is watched.

@@ -51,9 +51,10 @@ impl LiveObject {
         let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let name = text("/metadata/name")?;
         let namespace = text("/metadata/namespace").unwrap_or_default();
-        let owner = value.pointer("/metadata/ownerReferences").and_then(Value::as_array).and_then(|all| {
-            all.iter().find(|owner| is_collector(owner.get("apiVersion"), owner.get("kind")))
-        });
+        let owner = value
+            .pointer("/metadata/ownerReferences")
+            .and_then(Value::as_array)
+            .and_then(|all| all.iter().find(|owner| is_collector(owner.get("apiVersion"), owner.get("kind"))));
         let of_owner = |field: &str| Some(owner?.get(field)?.as_str()?.to_owned());
         let label = value.pointer("/metadata/labels").and_then(|labels| labels.get(INSTANCE_LABEL)?.as_str());
         let collector = of_owner("name").or_else(|| label.map(str::to_owned)).unwrap_or_default();

@@ -37,9 +37,10 @@ impl Snapshot {
 
     /// The policies of all namespaces that export to this collector, each with its namespace.
     pub fn users<'a>(&'a self, id: &'a CollectorId) -> impl Iterator<Item = (&'a Namespace, &'a Policy)> {
-        let all = self.namespaces.values().flat_map(|namespace| {
-            namespace.policies.values().map(move |policy| (namespace, policy))
-        });
+        let all = self
+            .namespaces
+            .values()
+            .flat_map(|namespace| namespace.policies.values().map(move |policy| (namespace, policy)));
         all.filter(move |(_, policy)| policy.collector().as_ref() == Some(id))
     }
 

@@ -46,9 +46,10 @@ pub fn sources(namespaces: &[String]) -> Vec<Source> {
         .into_iter()
         .chain(WorkloadKind::ALL.into_iter().map(Watched::Workloads))
         .chain(OwnedKind::ALL.into_iter().map(Watched::Owned));
-    let scoped = watched.flat_map(|watched| scopes.iter().map(move |scope| Source { watched, namespace: scope.clone() }));
+    let by_scope =
+        watched.flat_map(|watched| scopes.iter().map(move |scope| Source { watched, namespace: scope.clone() }));
     let all = namespaces.is_empty().then_some(Source { watched: Watched::Namespaces, namespace: None });
-    scoped.chain(all).collect()
+    by_scope.chain(all).collect()
 }
 
 /// Follows one source for good; ends when nobody listens any more.
@@ -101,8 +102,9 @@ pub fn owned_from(kind: OwnedKind, object: DynamicObject) -> Option<LiveObject> 
 
 /// The API of objects that are made for collectors.
 pub fn owned_api(client: Client, kind: OwnedKind, namespace: Option<&str>) -> Api<DynamicObject> {
-    let (group, version) = kind.api_version().split_once('/').unwrap_or(("", kind.api_version()));
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind.as_str()), kind.plural());
+    let (group, version) = kind.api_version().split_once('/').unwrap_or_else(|| ("", kind.api_version()));
+    let resource =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind.as_str()), kind.plural());
     match namespace {
         None => Api::all_with(client, &resource),
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),

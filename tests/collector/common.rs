@@ -64,7 +64,9 @@ fn said(container: &str, image: &str) -> Value {
     if is_ready {
         status["state"] = json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
     } else {
-        let log = format!("{{\"level\":\"info\",\"msg\":\"Starting\"}}\n{LAST_WORDS}\n2026/01/01 00:00:00 collector server run finished");
+        let log = format!(
+            "{{\"level\":\"info\",\"msg\":\"Starting\"}}\n{LAST_WORDS}\n2026/01/01 00:00:00 collector server run finished"
+        );
         status["state"] = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting"}});
         status["lastState"] = json!({"terminated": {"exitCode": 1, "reason": "Error", "message": log}});
     }
@@ -102,7 +104,8 @@ impl World<'_> {
 
     /// The names of the ConfigMaps of a collector.
     pub(crate) async fn configurations(&self, name: &str) -> Vec<String> {
-        let of = ListParams::default().labels(&format!("app.kubernetes.io/managed-by=tracesteward,app.kubernetes.io/instance={name}"));
+        let of = ListParams::default()
+            .labels(&format!("app.kubernetes.io/managed-by=tracesteward,app.kubernetes.io/instance={name}"));
         let listed = self.api("ConfigMap").list(&of).await.expect("ConfigMaps can be listed");
         let mut names: Vec<_> = listed.items.into_iter().filter_map(|object| object.metadata.name).collect();
         names.sort();

@@ -101,8 +101,11 @@ async fn policies_that_arrive_together_make_one_rollout_and_three_configurations
     let live = eventually("three services have rules", SOON, async || {
         let live = world.get("TracingCollector", "gw").await;
         let status = &live["status"];
-        let is_live = condition(&live, "Ready") == "True/Ready" && status["configuration"]["desired"] == status["configuration"]["live"];
-        (is_live && status["policies"] == 3 && status["services"] == 3).then_some(live.clone()).ok_or_else(|| status.to_string())
+        let is_live = condition(&live, "Ready") == "True/Ready"
+            && status["configuration"]["desired"] == status["configuration"]["live"];
+        (is_live && status["policies"] == 3 && status["services"] == 3)
+            .then_some(live.clone())
+            .ok_or_else(|| status.to_string())
     })
     .await;
     let configuration = format!("patch configmaps/gw-collector-{} 201", hash(&live, "live"));
@@ -172,26 +175,35 @@ async fn what_others_change_is_repaired_once() {
     // The number of a port is its key: server-side apply alone would be refused for ever.
     let ports = r#"[{"op": "replace", "path": "/spec/ports/0/port", "value": 9999}]"#;
     world.kubectl(&["patch", "service", "gw-collector", "--type=json", "-p", ports]).success();
-    world.until("the ports are repaired", "Service", "gw-collector", |live| {
-        let ports = &live["spec"]["ports"];
-        (ports == &repaired["spec"]["ports"]).then_some(()).ok_or_else(|| ports.to_string())
-    }).await;
+    world
+        .until("the ports are repaired", "Service", "gw-collector", |live| {
+            let ports = &live["spec"]["ports"];
+            (ports == &repaired["spec"]["ports"]).then_some(()).ok_or_else(|| ports.to_string())
+        })
+        .await;
     let mark = world.plane.audit_mark();
     nothing_is_written(&world, mark).await;
     world.collector_is_live("gw").await;
     // A later change of a port goes through all the same.
     world.apply(&collector("gw", &json!({"receivers": {"grpcPort": 14317}})));
-    world.until("the port is another", "Service", "gw-collector", |live| {
-        let ports = &live["spec"]["ports"];
-        let all = ports.to_string();
-        (all.contains("14317") && !all.contains(":4317")).then_some(()).ok_or(all)
-    }).await;
+    world
+        .until("the port is another", "Service", "gw-collector", |live| {
+            let ports = &live["spec"]["ports"];
+            let all = ports.to_string();
+            (all.contains("14317") && !all.contains(":4317")).then_some(()).ok_or(all)
+        })
+        .await;
     let configuration = eventually("it is live", SOON, async || {
         let live = world.collector_is_live("gw").await;
         let name = format!("gw-collector-{}", hash(&live, "live"));
-        let noted = world.get("Deployment", "gw-collector").await.to_string().contains(&format!("last-good\":\"{}", hash(&live, "live")));
+        let noted = world
+            .get("Deployment", "gw-collector")
+            .await
+            .to_string()
+            .contains(&format!("last-good\":\"{}", hash(&live, "live")));
         (name != configuration && noted).then_some(name).ok_or_else(|| "not yet".to_owned())
-    }).await;
+    })
+    .await;
 
     let mark = world.plane.audit_mark();
     world.kubectl(&["label", "service", "gw-collector", "app.kubernetes.io/managed-by-"]).success();
@@ -246,7 +258,9 @@ async fn gone(world: &World<'_>) {
         for kind in ["ServiceAccount", "ConfigMap", "Service", "Deployment", "StatefulSet", "Pod"] {
             let of = ListParams::default().labels("app.kubernetes.io/instance=gw");
             let listed = world.api(kind).list(&of).await.map_err(|error| error.to_string())?;
-            left.extend(listed.items.into_iter().map(|object| format!("{kind}/{}", object.metadata.name.unwrap_or_default())));
+            left.extend(
+                listed.items.into_iter().map(|object| format!("{kind}/{}", object.metadata.name.unwrap_or_default())),
+            );
         }
         left.is_empty().then_some(()).ok_or_else(|| format!("{left:?}"))
     })
@@ -284,22 +298,28 @@ async fn storage_makes_it_a_statefulset_and_the_old_pods_serve_until_then() {
     world.collector_is_live("gw").await;
     drop(kubelet);
     world.apply(&collector("gw", &json!({"queue": {"storage": {"size": "1Gi"}}})));
-    world.until("the StatefulSet is there", "StatefulSet", "gw-collector", |live| {
-        live.is_object().then_some(()).ok_or_else(|| "no".to_owned())
-    }).await;
+    world
+        .until("the StatefulSet is there", "StatefulSet", "gw-collector", |live| {
+            live.is_object().then_some(()).ok_or_else(|| "no".to_owned())
+        })
+        .await;
     world.collector_is("gw", "Unknown/RollingOut").await;
     assert_eq!(world.get("Deployment", "gw-collector").await["status"]["readyReplicas"], 1);
     let _kubelet = Kubelet::start(&world);
     world.collector_is_live("gw").await;
-    world.until("the Deployment is gone", "Deployment", "gw-collector", |live| {
-        live.is_null().then_some(()).ok_or_else(|| "there".to_owned())
-    }).await;
+    world
+        .until("the Deployment is gone", "Deployment", "gw-collector", |live| {
+            live.is_null().then_some(()).ok_or_else(|| "there".to_owned())
+        })
+        .await;
     // And back.
     world.apply(&collector("gw", &json!({})));
     world.collector_is_live("gw").await;
-    world.until("the StatefulSet is gone", "StatefulSet", "gw-collector", |live| {
-        live.is_null().then_some(()).ok_or_else(|| "there".to_owned())
-    }).await;
+    world
+        .until("the StatefulSet is gone", "StatefulSet", "gw-collector", |live| {
+            live.is_null().then_some(()).ok_or_else(|| "there".to_owned())
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -324,8 +344,10 @@ async fn config_only_is_a_configmap_and_nothing_else() {
     world.apply(&collector("gw", &json!({})));
     world.collector_is_live("gw").await;
     world.apply(&collector("gw", &json!({"management": "ConfigOnly"})));
-    world.until("the Deployment is gone", "Deployment", "gw-collector", |live| {
-        live.is_null().then_some(()).ok_or_else(|| "there".to_owned())
-    }).await;
+    world
+        .until("the Deployment is gone", "Deployment", "gw-collector", |live| {
+            live.is_null().then_some(()).ok_or_else(|| "there".to_owned())
+        })
+        .await;
     world.collector_is_live("gw").await;
 }

@@ -126,7 +126,13 @@ async fn who_may_use_a_collector_is_decided_by_its_owner_at_any_time() {
 /// One binding for all collectors that look up their senders; gone with the last of them.
 async fn identity(plane: &ControlPlane, platform: &str, in_platform: impl Fn(&Value)) {
     let subjects = || {
-        let output = plane.kubectl(&["get", "clusterrolebinding", "tracesteward-collector-identity", "-o", "jsonpath={.subjects[*].namespace}"]);
+        let output = plane.kubectl(&[
+            "get",
+            "clusterrolebinding",
+            "tracesteward-collector-identity",
+            "-o",
+            "jsonpath={.subjects[*].namespace}",
+        ]);
         if output.status.success() { output.stdout } else { "none".to_owned() }
     };
     let until = async |expected: &str| {
@@ -237,9 +243,11 @@ async fn a_first_start_goes_ahead_without_the_secret_and_nothing_is_verified_whe
     let _operator = world.operator(&[]).await;
     let live = world.collector_is("gw", "False/SecretNotFound").await;
     assert_eq!(condition(&live, "ResolvedRefs"), "False/SecretNotFound");
-    let there = world.until("it is started", "Deployment", "gw-collector", |live| {
-        live.is_object().then_some(()).ok_or_else(|| "not yet".to_owned())
-    }).await;
+    let there = world
+        .until("it is started", "Deployment", "gw-collector", |live| {
+            live.is_object().then_some(()).ok_or_else(|| "not yet".to_owned())
+        })
+        .await;
     assert_eq!(text(&there["metadata"]["name"]), "gw-collector");
 }
 

@@ -66,7 +66,8 @@ async fn what_does_not_become_ready_is_taken_back_and_the_next_edit_is_tried_afr
     })
     .await;
     let events = world.events().await;
-    let said = |reason: &str| events.iter().any(|(object, known, _)| object == "TracingCollector/gw" && known == reason);
+    let said =
+        |reason: &str| events.iter().any(|(object, known, _)| object == "TracingCollector/gw" && known == reason);
     assert!(said("ConfigurationRefused") && said("Ready"), "{events:?}");
 
     // What is desired next is tried, and what was refused too once something else was desired.
@@ -127,7 +128,9 @@ async fn all_pods_ready(world: &World<'_>, hash: &str) {
         let pods = world.api("Pod").list(&ListParams::default()).await.map_err(|error| error.to_string())?;
         for pod in pods.items.iter().filter(|pod| pod.data.to_string().contains(hash)) {
             let now = "2026-01-01T00:00:00Z";
-            let conditions: Vec<_> = ["Ready", "ContainersReady"].map(|kind| json!({"type": kind, "status": "True", "lastTransitionTime": now})).to_vec();
+            let conditions: Vec<_> = ["Ready", "ContainersReady"]
+                .map(|kind| json!({"type": kind, "status": "True", "lastTransitionTime": now}))
+                .to_vec();
             let patch = Patch::Merge(json!({"status": {"phase": "Running", "conditions": conditions}}));
             let name = pod.metadata.name.clone().unwrap_or_default();
             drop(world.api("Pod").patch_status(&name, &PatchParams::default(), &patch).await);
@@ -180,7 +183,9 @@ async fn a_statefulset_is_taken_back_too() {
     world
         .until("its pods are ready again", "StatefulSet", "gw-collector", |live| {
             let status = &live["status"];
-            (status["readyReplicas"] == 1 && status["updatedReplicas"] == 1).then_some(()).ok_or_else(|| status.to_string())
+            (status["readyReplicas"] == 1 && status["updatedReplicas"] == 1)
+                .then_some(())
+                .ok_or_else(|| status.to_string())
         })
         .await;
 }

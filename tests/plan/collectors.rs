@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tracesteward::{
-    index::{Change, CollectorId, Dirty, Fault, Index, LiveObject, OwnedKind, Policy, SecretKeyId, SecretState, Source, Watched, raw::read_workload},
+    index::{
+        Change, CollectorId, Dirty, Fault, Index, LiveObject, OwnedKind, Policy, SecretKeyId, SecretState, Source,
+        Watched, raw::read_workload,
+    },
     plan::{read_collector, read_policy},
 };
 
@@ -37,10 +40,15 @@ fn workload(namespace: &str, name: &str, label: &str, managed: &Value) -> Change
 }
 
 fn deployment(ready: i64, version: u64, owner: &str) -> LiveObject {
-    let owner = json!({"apiVersion": "tracesteward.io/v1alpha1", "kind": "TracingCollector", "name": owner, "uid": "u"});
+    let owner =
+        json!({"apiVersion": "tracesteward.io/v1alpha1", "kind": "TracingCollector", "name": owner, "uid": "u"});
     let metadata = json!({"name": "gw-collector", "namespace": HOME, "uid": "d", "resourceVersion": version.to_string(), "ownerReferences": [owner]});
     let status = json!({"readyReplicas": ready, "observedGeneration": version});
-    LiveObject::read(OwnedKind::Deployment, json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "status": status})).unwrap()
+    LiveObject::read(
+        OwnedKind::Deployment,
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "status": status}),
+    )
+    .unwrap()
 }
 
 fn gw(name: &str) -> CollectorId {
@@ -65,7 +73,14 @@ fn names(dirty: &Dirty) -> String {
     let statuses = dirty.collector_statuses.iter().map(|id| format!("s:{}", id.name));
     let keys = dirty.keys.iter().map(|id| format!("k:{}/{}", id.name, id.key));
     let identity = dirty.identity.then(|| "identity".to_owned());
-    workloads.chain(policies).chain(collectors).chain(statuses).chain(keys).chain(identity).collect::<Vec<_>>().join(" ")
+    workloads
+        .chain(policies)
+        .chain(collectors)
+        .chain(statuses)
+        .chain(keys)
+        .chain(identity)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[test]
@@ -81,7 +96,10 @@ fn a_collector_touches_those_who_export_to_it() {
     assert_eq!(names(&index.update(Change::Collector(invalid, None))), "", "nothing has changed");
     assert_eq!(names(&index.update(Change::CollectorGone(gw("gw")))), "w:web p:p c:gw identity");
     let all = Source { watched: Watched::Collectors, namespace: None };
-    assert_eq!(names(&index.update(Change::Collectors(all.clone(), vec![(collector(&json!({})), None)]))), "w:web p:p c:gw s:gw k:s/k identity");
+    assert_eq!(
+        names(&index.update(Change::Collectors(all.clone(), vec![(collector(&json!({})), None)]))),
+        "w:web p:p c:gw s:gw k:s/k identity"
+    );
     assert_eq!(names(&index.update(Change::Collectors(all, Vec::new()))), "w:web p:p c:gw identity");
 }
 
@@ -96,7 +114,10 @@ fn a_policy_touches_the_collectors_of_both_its_versions() {
     index.update(Change::Policy(policy("team", "p", &to("gw")), None));
     let beside = index.update(Change::Policy(policy("team", "beside", &json!({"endpoint": "http://x:4317"})), None));
     assert_eq!(names(&beside), "w:web p:beside p:p c:gw");
-    assert_eq!(names(&index.update(Change::Policy(policy("other", "q", &json!({"endpoint": "http://y:4317"})), None))), "w:api p:q");
+    assert_eq!(
+        names(&index.update(Change::Policy(policy("other", "q", &json!({"endpoint": "http://y:4317"})), None))),
+        "w:api p:q"
+    );
 }
 
 #[test]
@@ -111,7 +132,11 @@ fn a_workload_touches_collectors_only_where_its_service_may_be_another() {
     let mut written = gone.clone();
     written.containers[0].held.clear();
     written.containers[0].env.clear();
-    assert_eq!(names(&index.update(Change::Workload(written, None))), "w:new p:p", "what the operator writes says nothing new");
+    assert_eq!(
+        names(&index.update(Change::Workload(written, None))),
+        "w:new p:p",
+        "what the operator writes says nothing new"
+    );
     assert_eq!(names(&index.update(Change::WorkloadGone(gone.id))), "p:p c:gw");
     assert_eq!(names(&index.update(workload("other", "more", "more", &json!([])))), "w:more p:q");
 }

@@ -358,7 +358,8 @@ fn what_a_list_leaves_out_is_gone() {
     index.update(Change::Policy(policy("p", SPEC), None));
     index.update(Change::Policy(elsewhere, None));
     index.update(Change::Workload(read(&super::common::plain()), None));
-    let dirty = index.update(Change::Policies(Source { watched: Watched::Policies, namespace: Some(NAMESPACE.to_owned()) }, vec![]));
+    let dirty = index
+        .update(Change::Policies(Source { watched: Watched::Policies, namespace: Some(NAMESPACE.to_owned()) }, vec![]));
     assert_eq!(dirty.workloads.len(), 1);
     assert!(index.snapshot().namespaces[NAMESPACE].policies.is_empty());
     assert_eq!(index.snapshot().namespaces["elsewhere"].policies.len(), 1);

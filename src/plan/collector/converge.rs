@@ -221,9 +221,9 @@ fn annotated(mut object: OwnedObject, tiers: &[TierView], said: &BTreeMap<Tier, 
 /// The manifest with its own hash: deterministic, as manifests are.
 pub fn noted(mut manifest: Value) -> Value {
     let digest = Sha256::digest(manifest.to_string());
-    let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let number = digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
     if let Some(Value::Object(metadata)) = manifest.get_mut("metadata") {
-        metadata.entry("annotations").or_insert_with(|| json!({}))[APPLIED] = json!(hash);
+        metadata.entry("annotations").or_insert_with(|| json!({}))[APPLIED] = json!(format!("{number:016x}"));
     }
     manifest
 }
@@ -243,7 +243,8 @@ fn differing(snapshot: &Snapshot, collector: &Collector, object: OwnedObject) ->
     if let Some(live) = live.filter(|live| is_own(collector, live)) {
         // What is going is applied anew once it is gone.
         let contested = snapshot.contested.get(&object.id).map(String::as_str);
-        let is_sent = contested.is_some() && contested == applied(&object.manifest) && contested == applied(&live.value);
+        let is_sent =
+            contested.is_some() && contested == applied(&object.manifest) && contested == applied(&live.value);
         let is_settled = live.is_deleting() || is_sent || is_as_meant(&live.value, &object.manifest);
         return (!is_settled).then(|| Application { object, live: Some(live.clone()) });
     }

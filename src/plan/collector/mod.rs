@@ -19,11 +19,11 @@ pub use compile::compile;
 pub use read::read_collector;
 pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision};
 pub use secrets::{is_sendable, secret_findings};
-pub use standin::{OwnedObject, configuration_name, contains, identity_binding, objects, revision};
 pub use settings::{
     CollectorSettings, DEFAULT_VERSION, HEALTH_PORT, METRICS_PORT, allows, backend_protocol, collector_name,
     memory_limit, sampler_name, takes_metrics,
 };
+pub use standin::{OwnedObject, configuration_name, contains, identity_binding, objects, revision};
 
 use crate::{api::SecretKeyRef, diagnostics::Diagnostic};
 

@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    CONFIGURATION_KEY, CollectorSettings, Configuration, POD_KEY, Revision, Tier,
-    collector_name, sampler_name,
+    CONFIGURATION_KEY, CollectorSettings, Configuration, POD_KEY, Revision, Tier, collector_name, sampler_name,
 };
 use crate::{
     api::{GROUP, Identity, Management, VERSION},
@@ -54,7 +53,8 @@ pub fn objects(collector: &Collector, settings: &CollectorSettings<'_>, live: &[
     };
     for revision in live {
         let name = configuration_name(&collector.id.name, revision.tier, &revision.hash);
-        let configuration = if settings.management == Management::ConfigOnly { collector_name(&collector.id.name) } else { name };
+        let configuration =
+            if settings.management == Management::ConfigOnly { collector_name(&collector.id.name) } else { name };
         add(OwnedKind::ConfigMap, configuration.clone(), json!({"data": revision.data}));
         if settings.management == Management::ConfigOnly {
             continue;
@@ -62,8 +62,12 @@ pub fn objects(collector: &Collector, settings: &CollectorSettings<'_>, live: &[
         let name = tier_name(&collector.id.name, revision.tier);
         add(OwnedKind::ServiceAccount, name.clone(), json!({}));
         let labels = json!({"app.kubernetes.io/instance": collector.id.name, "app.kubernetes.io/component": revision.tier.as_str()});
-        add(OwnedKind::Service, name.clone(), json!({"spec": {"selector": labels, "ports": [
-            {"name": "otlp-grpc", "port": settings.grpc_port, "protocol": "TCP"}, {"name": "otlp-http", "port": settings.http_port, "protocol": "TCP"}]}}));
+        add(
+            OwnedKind::Service,
+            name.clone(),
+            json!({"spec": {"selector": labels, "ports": [
+            {"name": "otlp-grpc", "port": settings.grpc_port, "protocol": "TCP"}, {"name": "otlp-http", "port": settings.http_port, "protocol": "TCP"}]}}),
+        );
         let pod: Value = revision.data.get(POD_KEY).and_then(|pod| serde_json::from_str(pod).ok()).unwrap_or_default();
         let template = json!({"metadata": {"labels": labels}, "spec": {
             "containers": [{"name": "collector", "image": pod["image"], "volumeMounts": [{"name": "configuration", "mountPath": "/etc/otelcol"}]}],

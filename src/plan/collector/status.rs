@@ -2,11 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{
-    CollectorPlan, CollectorSettings, collector_name,
-    converge::TierView,
-    rollout::Outcome,
-};
+use super::{CollectorPlan, CollectorSettings, collector_name, converge::TierView, rollout::Outcome};
 use crate::{
     api::{
         CollectorEndpoints, ConfigurationState, Identity, Management, ReplicaCounts, TracingCollectorStatus,
@@ -43,10 +39,8 @@ pub fn status(
         conditions,
         endpoints: Some(endpoints(collector, &settings)),
         configuration: Some(configuration(tiers)),
-        replicas: (settings.management == Management::Managed).then(|| ReplicaCounts {
-            desired: i64::from(settings.replicas),
-            ready: view.ready_pods(),
-        }),
+        replicas: (settings.management == Management::Managed)
+            .then(|| ReplicaCounts { desired: i64::from(settings.replicas), ready: view.ready_pods() }),
         policies: Some(count(plan.policies)),
         services: Some(count(plan.services)),
     }
@@ -135,9 +129,7 @@ fn conditions(view: &View<'_>) -> Vec<Condition> {
         (types::STALLED, stalled),
     ];
     let generation = view.collector.generation;
-    all.into_iter()
-        .filter_map(|(kind, state)| Some(condition(kind, state.as_ref()?, generation)))
-        .collect()
+    all.into_iter().filter_map(|(kind, state)| Some(condition(kind, state.as_ref()?, generation))).collect()
 }
 
 /// What stays as it is until somebody edits the collector or a policy.
@@ -151,7 +143,11 @@ fn accepted(view: &View<'_>) -> State {
     }
     let warnings: Vec<_> = view.collector.findings.iter().chain(&view.plan.findings).map(sentence).collect();
     let message = "The collector is valid.".to_owned();
-    State::new("True", "Accepted", if warnings.is_empty() { message } else { format!("{message} {}", warnings.join("; ")) })
+    State::new(
+        "True",
+        "Accepted",
+        if warnings.is_empty() { message } else { format!("{message} {}", warnings.join("; ")) },
+    )
 }
 
 fn errors(findings: &[Diagnostic]) -> String {
@@ -176,14 +172,22 @@ fn resolved(view: &View<'_>, accepted: &State) -> State {
         let (rank, status, reason, message) = match state {
             Some(SecretState::Present) => continue,
             Some(SecretState::NotFound) => (0, "False", "SecretNotFound", format!("Secret {name} does not exist.")),
-            Some(SecretState::KeyMissing) => (0, "False", "SecretKeyMissing", format!("Secret {name} has no key {key}.")),
+            Some(SecretState::KeyMissing) => {
+                (0, "False", "SecretKeyMissing", format!("Secret {name} has no key {key}."))
+            }
             Some(SecretState::Unsendable) => {
                 let why = "the collector would expand `$$` or `${` in it, or it holds a line break or another control character";
-                (1, "False", "SecretValueUnsendable", format!("The value of key {key} of Secret {name} cannot be sent as it is: {why}."))
+                (
+                    1,
+                    "False",
+                    "SecretValueUnsendable",
+                    format!("The value of key {key} of Secret {name} cannot be sent as it is: {why}."),
+                )
             }
             None => (2, "Unknown", "SecretNotChecked", format!("Secret {name} has not been looked at yet.")),
             Some(SecretState::Unverified) => {
-                let message = format!("Secret {name} was not looked at: the operator has no right to, or was told not to.");
+                let message =
+                    format!("Secret {name} was not looked at: the operator has no right to, or was told not to.");
                 (3, "Unknown", "SecretNotVerified", message)
             }
         };
@@ -214,7 +218,11 @@ fn programmed(view: &View<'_>, accepted: &State) -> State {
         return refused(tier);
     }
     if let Some(tier) = by(|outcome| *outcome == Outcome::Held) {
-        let message = format!("Configuration {} waits for a Secret, without which its pods could not start; {} goes on serving.", tier.desired.hash, tier.live());
+        let message = format!(
+            "Configuration {} waits for a Secret, without which its pods could not start; {} goes on serving.",
+            tier.desired.hash,
+            tier.live()
+        );
         return State::new("Unknown", "WaitingForSecret", message);
     }
     match by(|outcome| matches!(outcome, Outcome::Waiting(_))) {

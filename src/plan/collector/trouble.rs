@@ -22,7 +22,8 @@ pub fn trouble(pods: &[Value], workload: &Value, tier: &str, hash: &str) -> Opti
     let meant: Vec<_> = pods.iter().filter(|pod| configuration_of(pod, tier).as_deref() == Some(hash)).collect();
     let first = |read: fn(&Value) -> Option<String>| {
         // One of several pods speaks for all, and always the same one.
-        let texts: BTreeSet<String> = meant.iter().filter_map(|pod| read(pod)).filter(|text| !text.is_empty()).collect();
+        let texts: BTreeSet<String> =
+            meant.iter().filter_map(|pod| read(pod)).filter(|text| !text.is_empty()).collect();
         texts.into_iter().next()
     };
     let text = first(ended).or_else(|| first(not_started)).or_else(|| first(not_scheduled));
@@ -36,19 +37,21 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
 
 /// What a container said that has ended, now or the last time, and not because it was asked to.
 fn ended(pod: &Value) -> Option<String> {
-    containers(pod).filter(|container| container.get("ready").and_then(Value::as_bool) != Some(true)).find_map(|status| {
-        ["/state/terminated", "/lastState/terminated"].iter().find_map(|pointer| {
-            let terminated = status.pointer(pointer)?;
-            let field = |name: &str| terminated.get(name).and_then(Value::as_str).unwrap_or_default();
-            let message = telling_line(field("message"));
-            let code = terminated.get("exitCode").and_then(Value::as_i64).unwrap_or_default();
-            if message.is_empty() && code == 0 {
-                return None;
-            }
-            let reason = if field("reason").is_empty() { "Terminated" } else { field("reason") };
-            Some(if message.is_empty() { format!("{reason} (exit code {code})") } else { message })
-        })
-    })
+    containers(pod).filter(|container| container.get("ready").and_then(Value::as_bool) != Some(true)).find_map(
+        |status| {
+            ["/state/terminated", "/lastState/terminated"].iter().find_map(|pointer| {
+                let terminated = status.pointer(pointer)?;
+                let field = |name: &str| terminated.get(name).and_then(Value::as_str).unwrap_or_default();
+                let message = telling_line(field("message"));
+                let code = terminated.get("exitCode").and_then(Value::as_i64).unwrap_or_default();
+                if message.is_empty() && code == 0 {
+                    return None;
+                }
+                let reason = if field("reason").is_empty() { "Terminated" } else { field("reason") };
+                Some(if message.is_empty() { format!("{reason} (exit code {code})") } else { message })
+            })
+        },
+    )
 }
 
 /// Of the last lines of a log the one that says what is wrong: the collector's `Error: ...`, else its last log line.
@@ -68,7 +71,10 @@ fn telling_line(log: &str) -> String {
 
 /// A line with a time: of the logger, or of Go's standard one.
 fn is_log(line: &str) -> bool {
-    line.starts_with('{') || line.split_once('/').is_some_and(|(year, _)| year.len() == 4 && year.bytes().all(|digit| digit.is_ascii_digit()))
+    line.starts_with('{')
+        || line
+            .split_once('/')
+            .is_some_and(|(year, _)| year.len() == 4 && year.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 /// `msg` and `error` of a log line in JSON; the time in it is nobody's trouble.
@@ -159,8 +165,14 @@ mod tests {
         let waiting = |reason: &str, message: &str| {
             container(&json!({"state": {"waiting": {"reason": reason, "message": message}}}))
         };
-        assert_eq!(said(&[waiting("ImagePullBackOff", "Back-off pulling image \"x\"")]), "ImagePullBackOff: Back-off pulling image \"x\"");
-        assert_eq!(said(&[waiting("CreateContainerConfigError", "secret \"t\" not found")]), "CreateContainerConfigError: secret \"t\" not found");
+        assert_eq!(
+            said(&[waiting("ImagePullBackOff", "Back-off pulling image \"x\"")]),
+            "ImagePullBackOff: Back-off pulling image \"x\""
+        );
+        assert_eq!(
+            said(&[waiting("CreateContainerConfigError", "secret \"t\" not found")]),
+            "CreateContainerConfigError: secret \"t\" not found"
+        );
         assert_eq!(said(&[waiting("CrashLoopBackOff", "back-off 40s restarting")]), "CrashLoopBackOff");
         assert_eq!(said(&[waiting("ContainerCreating", "")]), "");
         let unscheduled = json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]});

@@ -163,7 +163,8 @@ fn not_received(view: &View<'_>) -> Option<State> {
     let spec = view.snapshot.collectors.get(&id)?.valid()?;
     let is_managed = spec.management.unwrap_or_default() == Management::Managed;
     (is_managed && !view.snapshot.has_ready_pods(&id)).then(|| {
-        let message = format!("Every workload carries what the policy says; TracingCollector {id} has no ready pods yet.");
+        let message =
+            format!("Every workload carries what the policy says; TracingCollector {id} has no ready pods yet.");
         State::new("Unknown", "CollectorNotReady", message)
     })
 }

@@ -9,7 +9,7 @@ use super::{
     text::{Text, Variable},
 };
 use crate::{
-    api::{Backend, Compression, Protocol},
+    api::{Backend, Compression, DurationText, Protocol},
     plan::{
         collector::{
             HeaderVariable, Tier,
@@ -131,7 +131,7 @@ pub(in crate::plan::collector) fn to_backend(
         })
         .collect();
     let names = backend.headers.iter().map(|header| Text::from(header.name.as_str()));
-    let timeout = backend.timeout.as_ref().and_then(|timeout| timeout.as_millis()).unwrap_or(10_000);
+    let timeout = backend.timeout.as_ref().and_then(DurationText::as_millis).unwrap_or(10_000);
     let exporter = Otlp {
         endpoint: Some(endpoint(&backend.endpoint, protocol).into()),
         // `otlp_grpc` takes no heed of the scheme: with http:// and without this it starts, is healthy, and never delivers.
