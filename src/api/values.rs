@@ -36,15 +36,25 @@ pub enum Quantity {
 impl Quantity {
     /// The quantity in whole units, rounded up; `None` where the text is no quantity, is negative, or is too large.
     pub fn value(&self) -> Option<u64> {
+        u64::try_from(self.parts(1)?).ok()
+    }
+
+    /// The quantity in billionths of a unit, rounded up, which is as fine as Kubernetes counts: what two spellings of one
+    /// quantity have in common.
+    pub fn nanos(&self) -> Option<u128> {
+        self.parts(1_000_000_000)
+    }
+
+    fn parts(&self, unit: u128) -> Option<u128> {
         match self {
-            Self::Number(number) => u64::try_from(*number).ok(),
-            Self::Text(text) => quantity(text),
+            Self::Number(number) => u128::try_from(*number).ok()?.checked_mul(unit),
+            Self::Text(text) => quantity(text, unit),
         }
     }
 }
 
-/// Whole units of a quantity (apimachinery, `resource.ParseQuantity`).
-fn quantity(text: &str) -> Option<u64> {
+/// A quantity in parts, of which there are `unit` in one, rounded up (apimachinery, `resource.ParseQuantity`).
+fn quantity(text: &str, unit: u128) -> Option<u128> {
     let text = text.strip_prefix('+').unwrap_or(text);
     let end = text.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, suffix) = text.split_at_checked(end)?;
@@ -55,7 +65,7 @@ fn quantity(text: &str) -> Option<u64> {
     let (scale, divisor) = scale(suffix)?;
     let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
     let places = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    u64::try_from(digits.checked_mul(scale)?.div_ceil(places.checked_mul(divisor)?)).ok()
+    Some(digits.checked_mul(scale)?.checked_mul(unit)?.div_ceil(places.checked_mul(divisor)?))
 }
 
 /// What a suffix multiplies by, and divides by.
@@ -273,6 +283,17 @@ mod tests {
         for bad in ["", "-1", "1 Gi", "Gi", "1GB", "1.2.3", "1e99", "e3", "1KI"] {
             assert_eq!(value(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn spellings_of_one_quantity_have_the_same_billionths() {
+        let nanos = |text: &str| Quantity::Text(text.to_owned()).nanos();
+        for (one, other) in [("0.1", "100m"), ("1024Mi", "1Gi"), ("1e3", "1k"), (".5", "500000u"), ("3E", "3000P")] {
+            assert_eq!(nanos(one), nanos(other), "{one} {other}");
+            assert!(nanos(one).is_some(), "{one}");
+        }
+        assert_ne!(nanos("100m"), nanos("1"));
+        assert_eq!(Quantity::Number(2).nanos(), nanos("2"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
     apply::{Announcement, ApplyError, apply_binding, apply_collector_status, apply_owned, delete_owned},
     index::{Change, Collector, CollectorId, Snapshot},
     plan::collector::{
-        Tier, compile,
+        IDENTITY_ROLE, Tier, compile,
         converge::{self, Goal, TierView, noted},
         identity_binding, rollout, status as plan_status, trouble,
     },
@@ -175,7 +175,7 @@ pub(super) async fn identity(context: &Context) -> Reconciled {
         let index = context.index();
         identity_binding(index.snapshot().collectors.values().filter(|collector| !collector.deleting)).map(noted)
     };
-    match apply_binding(&context.client, IDENTITY_BINDING, wanted.as_ref()).await {
+    match apply_binding(&context.client, IDENTITY_ROLE, wanted.as_ref()).await {
         Ok(was_written) => {
             if was_written {
                 tracing::info!(is_wanted = wanted.is_some(), "the binding of collectors was written");
@@ -190,6 +190,3 @@ pub(super) async fn identity(context: &Context) -> Reconciled {
         }
     }
 }
-
-/// The ClusterRoleBinding that all collectors with `identity: Connection` share.
-const IDENTITY_BINDING: &str = "tracesteward-collector-identity";

@@ -131,7 +131,8 @@ fn stored(snapshot: &Snapshot, collector: &Collector, tier: Tier, hash: &str) ->
     let live = snapshot.owned.get(&OwnedId { collector: collector.id.clone(), kind: OwnedKind::ConfigMap, name })?;
     let data: BTreeMap<String, String> = serde_json::from_value(live.value.get("data")?.clone()).ok()?;
     let is_whole = is_own(collector, live) && !live.is_deleting() && data.contains_key(POD_KEY);
-    is_whole.then(|| Revision { tier, hash: hash.to_owned(), data })
+    // Content that somebody has changed is no revision.
+    Revision::read(tier, hash, data).filter(|_| is_whole)
 }
 
 /// Whether pods of a new revision could not start, because a Secret that they need is missing.

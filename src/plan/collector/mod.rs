@@ -3,27 +3,31 @@
 mod compile;
 mod config;
 pub mod converge;
+mod identity;
+mod objects;
 mod read;
 mod revision;
 pub mod rollout;
 mod secrets;
 mod services;
 mod settings;
-mod standin;
 pub mod status;
 mod tail;
 pub mod trouble;
 mod validate;
 
 pub use compile::compile;
+pub use identity::{IDENTITY_ROLE, identity_binding};
+pub use objects::{
+    CONFIGURATION_HASH, CONTAINER, OwnedObject, QUEUE_FOLDER, SAMPLER_PORT, contains, objects, selector_labels,
+};
 pub use read::read_collector;
-pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision};
+pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision, configuration_name, revision};
 pub use secrets::{is_sendable, secret_findings};
 pub use settings::{
     CollectorSettings, DEFAULT_VERSION, HEALTH_PORT, METRICS_PORT, allows, backend_protocol, collector_name,
     memory_limit, sampler_name, takes_metrics,
 };
-pub use standin::{OwnedObject, configuration_name, contains, identity_binding, objects, revision};
 
 use crate::{api::SecretKeyRef, diagnostics::Diagnostic};
 

@@ -1,14 +1,20 @@
 //! A revision: a configuration and the pod that runs it, under a name that is their hash.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write};
 
-use super::Tier;
+use sha2::{Digest, Sha256};
+
+use super::{CollectorSettings, Configuration, Tier, objects};
+use crate::{api::Management, index::Collector};
 
 /// The key of a revision's ConfigMap that holds the collector's configuration file.
 pub const CONFIGURATION_KEY: &str = "collector.yaml";
 /// The key of a revision's ConfigMap that holds the pod template which runs it, as JSON and without the ConfigMap's name:
 /// a configuration belongs to an image, so a return to an earlier one must bring back both.
 pub const POD_KEY: &str = "pod.json";
+
+/// Bytes of the SHA-256 that a name carries.
+const HASH_BYTES: usize = 5;
 
 /// A configuration and the pod that runs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,4 +25,80 @@ pub struct Revision {
     pub hash: String,
     /// The ConfigMap's data.
     pub data: BTreeMap<String, String>,
+}
+
+impl Revision {
+    /// A revision with this content.
+    pub fn new(tier: Tier, data: BTreeMap<String, String>) -> Self {
+        Self { tier, hash: hash(&data), data }
+    }
+
+    /// The revision that a ConfigMap of this hash holds; `None` where its content has another. Whoever can write ConfigMaps
+    /// must not get to say by that what runs in a pod.
+    pub fn read(tier: Tier, expected: &str, data: BTreeMap<String, String>) -> Option<Self> {
+        let read = Self::new(tier, data);
+        (read.hash == expected).then_some(read)
+    }
+}
+
+/// The revision of a configuration as these settings run it. Where somebody else runs it, the configuration alone.
+pub fn revision(collector: &Collector, settings: &CollectorSettings<'_>, configuration: &Configuration) -> Revision {
+    let mut data = BTreeMap::from([(CONFIGURATION_KEY.to_owned(), configuration.text.clone())]);
+    if settings.management == Management::Managed {
+        let template = objects::template(collector, settings, configuration);
+        data.insert(POD_KEY.to_owned(), objects::value(&template).to_string());
+    }
+    Revision::new(configuration.tier, data)
+}
+
+/// The name of a revision's ConfigMap.
+pub fn configuration_name(collector: &str, tier: Tier, hash: &str) -> String {
+    format!("{collector}-{}-{hash}", tier.as_str())
+}
+
+/// The hash of a ConfigMap's data. Lengths go in too: else text could move between a key and its value unseen.
+fn hash(data: &BTreeMap<String, String>) -> String {
+    let mut sha = Sha256::new();
+    for text in data.iter().flat_map(|(key, value)| [key, value]) {
+        sha.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        sha.update(text);
+    }
+    sha.finalize().iter().take(HASH_BYTES).fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        write!(text, "{byte:02x}").ok();
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+        entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_hash_is_of_the_content_alone() {
+        let one = Revision::new(Tier::Collector, data(&[("a", "1"), ("b", "2")]));
+        assert_eq!(one.hash, Revision::new(Tier::Sampler, data(&[("b", "2"), ("a", "1")])).hash);
+        assert_eq!(one.hash.len(), 10);
+        assert!(one.hash.chars().all(|digit| digit.is_ascii_hexdigit() && !digit.is_ascii_uppercase()));
+        // printf '\0\0\0\0\0\0\0\1a\0\0\0\0\0\0\0\0011\0\0\0\0\0\0\0\1b\0\0\0\0\0\0\0\0012' | sha256sum
+        assert_eq!(one.hash, "63662dcece");
+    }
+
+    #[test]
+    fn text_does_not_move_between_entries() {
+        let hash = |entries: &[(&str, &str)]| Revision::new(Tier::Collector, data(entries)).hash;
+        assert_ne!(hash(&[("a", "bc")]), hash(&[("ab", "c")]));
+        assert_ne!(hash(&[("a", "b"), ("c", "d")]), hash(&[("a", "bcd")]));
+    }
+
+    #[test]
+    fn content_that_was_tampered_with_is_no_revision() {
+        let good = Revision::new(Tier::Collector, data(&[("a", "1")]));
+        assert_eq!(Revision::read(Tier::Collector, &good.hash, good.data.clone()), Some(good.clone()));
+        assert_eq!(Revision::read(Tier::Collector, &good.hash, data(&[("a", "2")])), None);
+    }
 }

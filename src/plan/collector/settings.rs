@@ -67,7 +67,7 @@ impl<'a> CollectorSettings<'a> {
             replicas: spec.replicas.unwrap_or(1),
             grpc_port: receivers.grpc_port.unwrap_or(4317),
             http_port: receivers.http_port.unwrap_or(4318),
-            memory: memory_limit(spec).unwrap_or(DEFAULT_MEMORY),
+            memory: memory_limit(spec).unwrap_or_else(|| DEFAULT_MEMORY.max(memory_request(spec))),
             identity: spec.identity.unwrap_or_default(),
             baseline: sampling.and_then(|sampling| sampling.baseline_ratio).map_or(1.0, |ratio| ratio.0),
             decision_wait: wait.div_ceil(1_000),
@@ -101,6 +101,12 @@ impl<'a> CollectorSettings<'a> {
 /// The memory limit that the user set, in bytes.
 pub fn memory_limit(spec: &TracingCollectorSpec) -> Option<u64> {
     spec.resources.as_ref()?.limits.get("memory").and_then(Quantity::value)
+}
+
+/// The memory that the user requested, in bytes: a limit below it is refused by the API server.
+fn memory_request(spec: &TracingCollectorSpec) -> u64 {
+    let request = spec.resources.as_ref().and_then(|resources| resources.requests.get("memory"));
+    request.and_then(Quantity::value).unwrap_or_default()
 }
 
 /// The protocol of a backend: what the user says, else by the port.
