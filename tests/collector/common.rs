@@ -102,6 +102,18 @@ impl World<'_> {
         .await
     }
 
+    /// The same, and that it was good is written down: nothing more is to be written.
+    pub(crate) async fn collector_rests(&self, name: &str) -> Value {
+        let live = self.collector_is_live(name).await;
+        let hash = hash(&live, "live");
+        self.until("it is noted as good", "Deployment", &format!("{name}-collector"), |object| {
+            let noted = &object["metadata"]["annotations"]["tracesteward.io/last-good"];
+            (*noted == hash).then_some(()).ok_or_else(|| noted.to_string())
+        })
+        .await;
+        live
+    }
+
     /// The names of the ConfigMaps of a collector.
     pub(crate) async fn configurations(&self, name: &str) -> Vec<String> {
         let of = ListParams::default()

@@ -84,7 +84,7 @@ async fn policies_that_arrive_together_make_one_rollout_and_three_configurations
     }
     world.apply(&collector("gw", &json!({})));
     let _operator = world.operator(&[]).await;
-    world.collector_is_live("gw").await;
+    world.collector_rests("gw").await;
     let deployments = |mark: Mark| -> Vec<String> {
         let counted = world.counted(mark).into_iter();
         counted.filter(|line| line.contains("gw-collector") || line.contains("configmaps")).collect()

@@ -182,13 +182,7 @@ async fn a_header_secret_holds_a_new_configuration_back_until_it_is_there() {
     let _kubelet = Kubelet::start(&world);
     world.apply(&collector("gw", &json!({})));
     let operator = world.operator(&["--log-level", "debug"]).await;
-    let first = hash(&world.collector_is_live("gw").await, "live");
-    world
-        .until("it is noted as good", "Deployment", "gw-collector", |live| {
-            let noted = &live["metadata"]["annotations"]["tracesteward.io/last-good"];
-            (*noted == first).then_some(()).ok_or_else(|| noted.to_string())
-        })
-        .await;
+    let first = hash(&world.collector_rests("gw").await, "live");
     let mark = world.plane.audit_mark();
     world.apply(&with_header());
     let missing = world.collector_is("gw", "False/SecretNotFound").await;

@@ -296,3 +296,6 @@ fn created(live: &LiveObject) -> &str {
     let value: &Arc<Value> = &live.value;
     value.pointer("/metadata/creationTimestamp").and_then(Value::as_str).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;
