@@ -34,7 +34,8 @@ struct World {
 
 impl World {
     async fn new(plane: &ControlPlane, case: &str) -> Self {
-        let cases: BTreeMap<String, Value> = serde_saphyr::from_str(&file("tests/cases/objects.yaml")).unwrap();
+        let cases: BTreeMap<String, Value> =
+            serde_saphyr::from_str(&file("tests/cases/collector-objects.yaml")).unwrap();
         Self::with(plane, case, &cases[case]).await
     }
 

@@ -181,12 +181,13 @@ async fn without_the_crd_it_waits_and_says_so_and_never_touches_the_systems_name
     world.apply(&workload("Deployment", "web", &json!([])));
     let mark = plane.audit_mark();
     let mut operator = world.spawn(&[]);
-    eventually("it waits for the CRD alone", SOON, async || {
+    eventually("it waits for the CRDs alone", SOON, async || {
         let answer = operator.get("/readyz")?;
         let body: Value = serde_json::from_str(&answer.body).map_err(|error| error.to_string())?;
         let caches = body["probes"].as_array().and_then(|probes| probes.iter().find(|probe| probe["name"] == "caches"));
         let said = caches.map(|probe| text(&probe["message"]).to_owned()).unwrap_or_default();
-        (answer.status == 503 && said == "waiting for tracingpolicies.tracesteward.io").then_some(()).ok_or(answer.body)
+        let expected = "waiting for tracingpolicies.tracesteward.io, tracingcollectors.tracesteward.io";
+        (answer.status == 503 && said == expected).then_some(()).ok_or(answer.body)
     })
     .await;
     assert_eq!(operator.get("/healthz").unwrap().status, 200);
@@ -253,6 +254,7 @@ fn crd_without_a_schema() -> Value {
 async fn a_policy_that_cannot_be_read_stops_no_other_and_its_workloads_stay() {
     let plane = ControlPlane::start().await;
     plane.kubectl_stdin(&["apply", "-f", "-"], &crd_without_a_schema().to_string()).success();
+    plane.kubectl_stdin(&["apply", "-f", "-"], &file("crds/tracesteward.io_tracingcollectors.yaml")).success();
     wait_for_crds(&plane);
     let world = World::new(&plane, "broken").await;
     for name in ["good", "broken", "invalid"] {

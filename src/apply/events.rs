@@ -8,7 +8,7 @@ use kube::{
 
 use crate::{
     api::{GROUP, VERSION},
-    index::{Policy, Workload},
+    index::{Collector, Policy, Workload},
 };
 
 /// Writes Events as the operator.
@@ -66,6 +66,19 @@ impl Announcement {
             ..ObjectReference::default()
         };
         Self { subject, is_normal: true, reason: reason.to_owned(), note }
+    }
+
+    /// Something happened to a collector.
+    pub fn on_collector(collector: &Collector, is_normal: bool, reason: &str, note: &str) -> Self {
+        let subject = ObjectReference {
+            api_version: Some(format!("{GROUP}/{VERSION}")),
+            kind: Some("TracingCollector".to_owned()),
+            namespace: Some(collector.id.namespace.clone()),
+            name: Some(collector.id.name.clone()),
+            uid: collector.uid.clone(),
+            ..ObjectReference::default()
+        };
+        Self { subject, is_normal, reason: reason.to_owned(), note: note.to_owned() }
     }
 
     /// Something happened to a policy.

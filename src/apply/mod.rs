@@ -1,7 +1,8 @@
-//! The only place that writes: workloads by server-side apply without force, the status of the operator's own kinds,
-//! Events.
+//! The only place that writes: workloads by server-side apply without force, the objects of collectors, the
+//! status of the operator's own kinds, Events.
 
 mod events;
+mod owned;
 
 use std::fmt::Debug;
 
@@ -13,15 +14,19 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
-    api::{GROUP, MANAGER_INJECTED, MANAGER_OWNED, TracingPolicy, TracingPolicyStatus, VERSION},
+    api::{
+        GROUP, MANAGER_INJECTED, MANAGER_OWNED, TracingCollector, TracingCollectorStatus, TracingPolicy,
+        TracingPolicyStatus, VERSION,
+    },
     index::{
-        Change, Fault, Policy, Workload, WorkloadKind,
+        Change, Collector, Fault, Policy, Workload, WorkloadKind,
         raw::{RawCronJob, RawDaemonSet, RawDeployment, RawStatefulSet, RawWorkload},
     },
-    watch::{policy_from, workload_from},
+    watch::{collector_from, policy_from, workload_from},
 };
 
 pub use events::{Announcement, Events};
+pub use owned::{apply_binding, apply_owned, delete_owned};
 
 /// Why a write did not go through.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +34,12 @@ pub enum ApplyError {
     /// Another manager holds one of the fields, or the object was made anew.
     #[error("another field manager holds a field, or the object was made anew: {0}")]
     Conflict(String),
+    /// An object that somebody else made has the name of one that a collector needs.
+    #[error("{0} exists already and was not made for this collector: it is left alone; rename one of the two")]
+    NameTaken(String),
+    /// An object of a collector of the same name that was deleted is still there.
+    #[error("{0} of an earlier collector of this name is still to be removed by the garbage collector")]
+    Predecessor(String),
     /// The object is gone.
     #[error("the object is gone")]
     Gone,
@@ -48,6 +59,8 @@ impl ApplyError {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Conflict(_) => "Conflict",
+            Self::NameTaken(_) => "NameTaken",
+            Self::Predecessor(_) => "PredecessorGoing",
             Self::Gone => "Gone",
             Self::Refused(_) => "Refused",
             Self::Forbidden(_) => "Forbidden",
@@ -100,7 +113,7 @@ where
     Ok(workload_from(written))
 }
 
-/// Writes a policy's status. Forced: the operator is the only writer of it.
+/// Writes a policy's status.
 ///
 /// # Errors
 /// See [`ApplyError`].
@@ -109,25 +122,47 @@ pub async fn apply_status(
     policy: &Policy,
     status: &TracingPolicyStatus,
 ) -> Result<Change, ApplyError> {
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), &policy.id.namespace, &ApiResource::erase::<TracingPolicy>(&()));
-    let patch = StatusPatch {
-        api_version: format!("{GROUP}/{VERSION}"),
-        kind: "TracingPolicy",
-        metadata: json!({"name": policy.id.name, "namespace": policy.id.namespace, "uid": policy.uid}),
-        status,
-    };
-    let params = PatchParams::apply(MANAGER_OWNED).force();
-    let written = api.patch_status(&policy.id.name, &params, &Patch::Apply(patch)).await?;
+    let metadata = json!({"name": policy.id.name, "namespace": policy.id.namespace, "uid": policy.uid});
+    let written = write_status::<TracingPolicy, _>(client, metadata, status).await?;
     let (policy, version) = policy_from(&written);
     Ok(Change::PolicyWritten(policy, version))
 }
 
+/// Writes a collector's status.
+///
+/// # Errors
+/// See [`ApplyError`].
+pub async fn apply_collector_status(
+    client: &Client,
+    collector: &Collector,
+    status: &TracingCollectorStatus,
+) -> Result<Change, ApplyError> {
+    let metadata = json!({"name": collector.id.name, "namespace": collector.id.namespace, "uid": collector.uid});
+    let written = write_status::<TracingCollector, _>(client, metadata, status).await?;
+    let (collector, version) = collector_from(&written);
+    Ok(Change::CollectorWritten(collector, version))
+}
+
+/// Forced: the operator is the only writer of the status of its own kinds.
+async fn write_status<K, S>(client: &Client, metadata: Value, status: &S) -> Result<DynamicObject, kube::Error>
+where
+    K: Resource<DynamicType = ()>,
+    S: Serialize + Debug,
+{
+    let text = |field: &str| metadata.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), &text("namespace"), &ApiResource::erase::<K>(&()));
+    let (name, kind) = (text("name"), K::kind(&()));
+    let patch = StatusPatch { api_version: format!("{GROUP}/{VERSION}"), kind: &kind, metadata, status };
+    let params = PatchParams::apply(MANAGER_OWNED).force();
+    api.patch_status(&name, &params, &Patch::Apply(patch)).await
+}
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct StatusPatch<'a> {
+struct StatusPatch<'a, S> {
     api_version: String,
-    kind: &'static str,
+    kind: &'a str,
     metadata: Value,
-    status: &'a TracingPolicyStatus,
+    status: &'a S,
 }

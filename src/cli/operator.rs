@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::{Exit, output::fail};
 use crate::{
+    api::DurationText,
     controller::{Controller, ControllerError, Options, leader},
     telemetry::{self, LogFormat},
     web,
@@ -42,6 +43,9 @@ pub(super) struct Args {
     /// Looks whether headers Secrets exist and have their key; needs the right to get Secrets.
     #[arg(long, env = "TRACESTEWARD_SECRETS_VERIFY", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     secrets_verify: bool,
+    /// How long the pods of a collector's new configuration may take to become ready, before it is taken back.
+    #[arg(long, env = "TRACESTEWARD_COLLECTOR_READY_TIMEOUT", value_name = "DURATION", default_value = "120s", value_parser = duration)]
+    collector_ready_timeout: Duration,
 }
 
 /// How long giving back the lease may take at the end.
@@ -102,6 +106,7 @@ async fn operate(args: &Args) -> Result<(), OperatorError> {
         watch_namespaces: args.watch_namespace.iter().filter(|name| !name.is_empty()).cloned().collect(),
         verify_secrets: args.secrets_verify,
         instance,
+        ready_timeout: args.collector_ready_timeout,
     };
     let controller = Controller::new(client.clone(), &options, leading);
     let stop = stop_signal();
@@ -140,6 +145,10 @@ fn variable(name: &str) -> Option<String> {
 fn address(text: &str) -> Result<SocketAddr, String> {
     let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
     full.parse().map_err(|_| "not an address such as 0.0.0.0:8080 or :8080".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    DurationText(text.to_owned()).get().ok_or_else(|| "not a positive duration such as 120s or 5m".to_owned())
 }
 
 /// Turns true at SIGTERM or SIGINT.

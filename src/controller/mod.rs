@@ -1,5 +1,6 @@
 //! The loop: changes into the index, keys out of it, one reconcile a key at a time.
 
+mod collector;
 pub mod leader;
 mod queue;
 mod reconcile;
@@ -18,7 +19,7 @@ use tokio::{
 
 use crate::{
     apply::{Announcement, Events},
-    index::{Change, Dirty, Index, PolicyId, SecretId, Source, WorkloadId},
+    index::{Change, CollectorId, Dirty, Index, PolicyId, SecretId, SecretKeyId, Source, WorkloadId},
     watch::{follow, sources},
 };
 
@@ -33,6 +34,8 @@ const CHANGES: usize = 1_024;
 const WORKLOAD_DELAY: Duration = Duration::from_millis(100);
 /// How long a policy's status waits for further changes, so that a wave of workloads is one write.
 const STATUS_DELAY: Duration = Duration::from_millis(300);
+/// How long a collector's objects wait, so that policies that arrive together make one rollout.
+const COLLECTOR_DELAY: Duration = Duration::from_millis(500);
 /// The first retry of a key that failed; doubled up to [`MAX_BACKOFF`].
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
 /// The longest pause before a retry.
@@ -47,6 +50,14 @@ pub enum Key {
     Policy(PolicyId),
     /// A look at a headers Secret.
     Secret(SecretId),
+    /// A collector's objects.
+    Collector(CollectorId),
+    /// A collector's status.
+    CollectorStatus(CollectorId),
+    /// A look at a key of a Secret.
+    SecretKey(SecretKeyId),
+    /// The binding that lets collectors look up senders.
+    Identity,
 }
 
 /// What the controller was told to do.
@@ -60,6 +71,8 @@ pub struct Options {
     pub verify_secrets: bool,
     /// The pod's name, for Events.
     pub instance: Option<String>,
+    /// How long pods of a new configuration may take to become ready.
+    pub ready_timeout: Duration,
 }
 
 /// What reconciles share.
@@ -67,6 +80,7 @@ pub struct Context {
     pub(crate) client: Client,
     pub(crate) events: Events,
     pub(crate) verify_secrets: bool,
+    pub(crate) ready_timeout: Duration,
     index: Mutex<Index>,
 }
 
@@ -124,6 +138,7 @@ impl Controller {
             events: Events::new(client.clone(), options.instance.clone()),
             client,
             verify_secrets: options.verify_secrets,
+            ready_timeout: options.ready_timeout,
             index: Mutex::new(Index::new(options.own_namespace.clone(), sources.iter().cloned())),
         };
         Self { context: Arc::new(context), sources, leading }
@@ -206,7 +221,7 @@ impl Controller {
         match finished {
             Ok((id, (key, reconciled))) => {
                 keys.remove(&id);
-                if let Some(change) = reconciled.change {
+                for change in reconciled.changes {
                     self.take(change, queue, leads);
                 }
                 queue.finished(&key, reconciled.outcome);
@@ -227,6 +242,18 @@ impl Controller {
 fn enqueue(queue: &mut Queue, dirty: Dirty, context: &Context) {
     dirty.workloads.into_iter().for_each(|id| queue.add(Key::Workload(id), WORKLOAD_DELAY));
     dirty.secrets.into_iter().for_each(|id| queue.add(Key::Secret(id), Duration::ZERO));
+    dirty.keys.into_iter().for_each(|id| queue.add(Key::SecretKey(id), Duration::ZERO));
+    if dirty.identity {
+        queue.add(Key::Identity, COLLECTOR_DELAY);
+    }
+    for id in dirty.collectors {
+        queue.add(Key::CollectorStatus(id.clone()), status_delay(context, &id));
+        queue.add(Key::Collector(id), COLLECTOR_DELAY);
+    }
+    for id in dirty.collector_statuses {
+        let delay = status_delay(context, &id);
+        queue.add(Key::CollectorStatus(id), delay);
+    }
     for id in dirty.policies {
         // A policy that nobody has said anything about yet hears at once; counts of a wave are gathered first.
         let is_new = {
@@ -238,4 +265,11 @@ fn enqueue(queue: &mut Queue, dirty: Dirty, context: &Context) {
         };
         queue.add(Key::Policy(id), if is_new { Duration::ZERO } else { STATUS_DELAY });
     }
+}
+
+/// After the objects, so that a change that is written at once makes one status; a new collector hears at once.
+fn status_delay(context: &Context, id: &CollectorId) -> Duration {
+    let index = context.index();
+    let is_new = index.snapshot().collectors.get(id).is_some_and(|collector| collector.status.is_none());
+    if is_new { Duration::ZERO } else { COLLECTOR_DELAY + STATUS_DELAY }
 }

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::Value;
 
-use super::{Context, Key, Outcome};
+use super::{Context, Key, Outcome, collector};
 use crate::{
     api::{TracingPolicyStatus, condition},
     apply::{Announcement, ApplyError, apply_status, apply_workload},
-    index::{Change, Policy, PolicyId, SecretId, SecretState, Workload, WorkloadId},
+    index::{Change, Policy, PolicyId, SecretId, SecretKeyId, SecretState, Workload, WorkloadId},
     plan::{self, apply_patch, plan_workload, status},
-    watch::look_at,
+    watch::{SecretError, look_at, look_at_key},
 };
 
 /// How often a headers Secret that is not as it should be is looked at again.
@@ -24,14 +24,14 @@ pub(super) struct Reconciled {
     /// What it asks for.
     pub(super) outcome: Outcome,
     /// What it learnt.
-    pub(super) change: Option<Change>,
+    pub(super) changes: Vec<Change>,
     /// What is to be said about it.
     pub(super) announcement: Option<Announcement>,
 }
 
 impl Reconciled {
-    const fn new(outcome: Outcome, change: Option<Change>) -> Self {
-        Self { outcome, change, announcement: None }
+    pub(super) fn new(outcome: Outcome, changes: impl IntoIterator<Item = Change>) -> Self {
+        Self { outcome, changes: changes.into_iter().collect(), announcement: None }
     }
 }
 
@@ -41,6 +41,10 @@ pub(super) async fn reconcile(context: Arc<Context>, key: Key) -> Reconciled {
         Key::Workload(id) => workload(&context, &id).await,
         Key::Policy(id) => policy(&context, &id).await,
         Key::Secret(id) => secret(&context, &id).await,
+        Key::Collector(id) => collector::objects(&context, &id).await,
+        Key::CollectorStatus(id) => collector::status(&context, &id).await,
+        Key::SecretKey(id) => secret_key(&context, &id).await,
+        Key::Identity => collector::identity(&context).await,
     }
 }
 
@@ -61,7 +65,7 @@ async fn workload(context: &Context, id: &WorkloadId) -> Reconciled {
                 if write.withdraws { ("TracingWithdrawn", "taken out") } else { ("TracingInjected", "set") };
             let note = format!("The variables of tracing were {what} ({by}).");
             let announcement = Some(Announcement::on_workload(&write.workload, reason, note));
-            Reconciled { outcome: Outcome::Done, change: Some(change), announcement }
+            Reconciled { outcome: Outcome::Done, changes: vec![change], announcement }
         }
         Err(ApplyError::Gone) => Reconciled::new(Outcome::Done, None),
         Err(error) => {
@@ -90,7 +94,7 @@ async fn policy(context: &Context, id: &PolicyId) -> Reconciled {
     match apply_status(&context.client, &policy, &status).await {
         Ok(change) => {
             let announcement = announcement(&policy, &status);
-            Reconciled { outcome: Outcome::Done, change: Some(change), announcement }
+            Reconciled { outcome: Outcome::Done, changes: vec![change], announcement }
         }
         Err(ApplyError::Gone) => Reconciled::new(Outcome::Done, None),
         Err(error) => {
@@ -142,13 +146,33 @@ async fn secret(context: &Context, id: &SecretId) -> Reconciled {
     if !context.verify_secrets {
         return Reconciled::new(Outcome::Done, Some(Change::Secret(id.clone(), SecretState::Unverified)));
     }
-    match look_at(&context.client, id).await {
+    let looked = look_at(&context.client, id).await;
+    seen(looked, |state| Change::Secret(id.clone(), state))
+}
+
+async fn secret_key(context: &Context, id: &SecretKeyId) -> Reconciled {
+    let is_used = {
+        let index = context.index();
+        index.snapshot().collectors.values().any(|collector| collector.secrets().any(|key| key == *id))
+    };
+    if !is_used {
+        return Reconciled::new(Outcome::Done, None);
+    }
+    if !context.verify_secrets {
+        return Reconciled::new(Outcome::Done, Some(Change::SecretKey(id.clone(), SecretState::Unverified)));
+    }
+    let looked = look_at_key(&context.client, id).await;
+    seen(looked, |state| Change::SecretKey(id.clone(), state))
+}
+
+fn seen(looked: Result<SecretState, SecretError>, change: impl FnOnce(SecretState) -> Change) -> Reconciled {
+    match looked {
         Ok(state) => {
             let pause = if state == SecretState::Present { SECRET_RECHECK } else { SECRET_RETRY };
-            Reconciled::new(Outcome::Again(pause), Some(Change::Secret(id.clone(), state)))
+            Reconciled::new(Outcome::Again(pause), Some(change(state)))
         }
         Err(error) => {
-            tracing::warn!(%error, "a headers Secret could not be looked at");
+            tracing::warn!(%error, "a Secret could not be looked at");
             Reconciled::new(Outcome::Failed, None)
         }
     }

@@ -3,22 +3,31 @@
 //! Only what planning needs is kept: of a workload the labels of its pod template and the variables that the operator
 //! may write, with their owners; never the whole object, and never a value of the user's.
 
+mod change;
 mod collector;
+mod collectors;
 mod env;
 mod key;
+mod live;
 mod owned;
 mod ownership;
+mod policies;
 mod policy;
 pub mod raw;
+mod snapshot;
 mod state;
 mod versions;
 mod workload;
+mod workloads;
 
+pub use change::{Change, Dirty, Source, Versioned, Watched};
 pub use collector::{Collector, CollectorId, SecretKeyId};
 pub use env::{ENV_NAMES, EnvValue, env_name};
 pub use key::{PolicyId, SecretId, WorkloadId, WorkloadKind};
+pub use live::{LiveObject, MANAGED_BY, MANAGED_BY_LABEL};
 pub use owned::{OwnedId, OwnedKind};
 pub use policy::{Policy, PolicySpec};
-pub use state::{Change, Dirty, Fault, Index, Namespace, SecretState, Snapshot, Source};
+pub use snapshot::{Fault, Namespace, SecretState, Snapshot};
+pub use state::Index;
 pub use workload::{Container, EnvVar, Owner, Workload};
 pub(crate) use workload::{FIELD_NODE_NAME, FIELD_POD_NAME, FIELD_VERSION_LABEL, VERSION_LABEL};

@@ -46,6 +46,19 @@ impl OwnedKind {
         }
     }
 
+    /// The resource's name in URLs.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::ServiceAccount => "serviceaccounts",
+            Self::ConfigMap => "configmaps",
+            Self::Service => "services",
+            Self::PodDisruptionBudget => "poddisruptionbudgets",
+            Self::NetworkPolicy => "networkpolicies",
+            Self::Deployment => "deployments",
+            Self::StatefulSet => "statefulsets",
+        }
+    }
+
     /// The API version.
     pub const fn api_version(self) -> &'static str {
         match self {
@@ -66,4 +79,11 @@ pub struct OwnedId {
     pub kind: OwnedKind,
     /// Its name; its namespace is the collector's.
     pub name: String,
+}
+
+impl OwnedId {
+    /// Whether this is what receives OTLP: the second tier has another name.
+    pub fn receives(&self) -> bool {
+        self.name.strip_prefix(self.collector.name.as_str()) == Some("-collector")
+    }
 }

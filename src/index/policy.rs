@@ -80,7 +80,7 @@ impl Policy {
     pub fn selects(&self, workload: &Workload) -> bool {
         let (id, targets) = (&workload.id, self.targets());
         let meant = |target: &Target| target.matches(id.kind.target(), &id.name, &workload.labels);
-        self.id.namespace == id.namespace && (targets.is_empty() || targets.iter().any(meant))
+        self.id.namespace == id.namespace && !workload.is_collector && (targets.is_empty() || targets.iter().any(meant))
     }
 
     /// The collector that it exports to, if it is enabled.

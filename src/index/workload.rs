@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::{
     EnvValue, WorkloadId, WorkloadKind, env_name,
     ownership::Ownership,
     raw::{PodTemplate, RawContainer, RawEnvVar, RawWorkload},
 };
-use crate::api::HEADERS_KEY;
+use crate::api::{GROUP, HEADERS_KEY};
 
 /// Annotations of the pod template with this prefix are resource attributes
 /// (OpenTelemetry semantic conventions, non-normative, "Kubernetes attributes").
@@ -27,6 +27,8 @@ pub struct Workload {
     pub uid: Option<String>,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// Whether the operator made it for a collector: such a workload is never injected.
+    pub is_collector: bool,
     /// The labels of the pod template.
     pub labels: BTreeMap<String, String>,
     /// Resource attributes from annotations of the pod template, without the prefix.
@@ -102,10 +104,26 @@ impl Workload {
             },
             uid: meta.uid.clone(),
             deleting: meta.deletion_timestamp.is_some(),
+            is_collector: meta.owner_references.iter().flatten().any(is_collector),
             labels: template_meta.labels.unwrap_or_default(),
             attributes: attributes.collect(),
             containers: containers.into_iter().map(|container| Container::reduce(container, &ownership)).collect(),
         }
+    }
+
+    /// Whether everything that its service can be told by is the same; what the operator holds tells nothing.
+    pub fn is_same_service(&self, other: &Self) -> bool {
+        let containers = |workload: &Self| -> Vec<_> {
+            let users = |container: &Container| -> Vec<&'static str> {
+                container.env.iter().filter(|variable| variable.owner == Owner::User).map(|known| known.name).collect()
+            };
+            let of = |container: &Container| {
+                (container.name.clone(), container.names_service, container.env_from, users(container))
+            };
+            workload.containers.iter().map(of).collect()
+        };
+        let metadata = |workload: &Self| (workload.labels.clone(), workload.attributes.clone(), workload.uid.clone());
+        self.deleting == other.deleting && metadata(self) == metadata(other) && containers(self) == containers(other)
     }
 
     /// Whether the operator's field manager holds anything in this workload.
@@ -180,6 +198,10 @@ impl EnvVar {
         };
         Some(Self { name, owner })
     }
+}
+
+fn is_collector(owner: &OwnerReference) -> bool {
+    owner.api_version.split_once('/').is_some_and(|(group, _)| group == GROUP) && owner.kind == "TracingCollector"
 }
 
 /// The operator never writes `service.name` there: it has a variable of its own, which would win over the attribute.

@@ -67,6 +67,9 @@ pub fn is_excluded(namespace: &str, own_namespace: Option<&str>) -> bool {
 }
 
 fn attach<'a>(policy: &'a Policy, workload: &Workload) -> Option<Attached<'a>> {
+    if workload.is_collector {
+        return None;
+    }
     let kind = workload.id.kind.target();
     if let PolicySpec::Unreadable { targets: None } = &policy.spec {
         return Some(Attached { policy, specificity: Specificity::Unknown, service_name: None });

@@ -5,6 +5,7 @@
 
 mod attach;
 pub mod collector;
+mod condition;
 mod env;
 mod export;
 mod findings;

@@ -92,7 +92,7 @@ fn targets(object: &Value) -> Option<Vec<crate::api::Target>> {
 }
 
 /// The API server drops nulls from fields that are not nullable, and none of ours is.
-fn without_nulls(value: &Value) -> Value {
+pub(super) fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
             let kept = fields.iter().filter(|(_, value)| !value.is_null());

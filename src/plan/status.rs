@@ -6,9 +6,12 @@ mod no_effect;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::workload::{Decision, WorkloadPlan};
+use super::{
+    condition::carry_times,
+    workload::{Decision, WorkloadPlan},
+};
 use crate::{
     api::{Attention, TargetKind, TracingPolicyStatus, WorkloadCounts, condition as types},
     diagnostics::{Code, Diagnostic, FieldPath},
@@ -77,13 +80,7 @@ pub fn finish(
     before: Option<&TracingPolicyStatus>,
     now: &Time,
 ) -> TracingPolicyStatus {
-    for condition in &mut status.conditions {
-        let known = before.and_then(|before| before.conditions.iter().find(|known| known.type_ == condition.type_));
-        condition.last_transition_time = match known {
-            Some(known) if known.status == condition.status => known.last_transition_time.clone(),
-            _ => now.clone(),
-        };
-    }
+    carry_times(&mut status.conditions, before.map(|before| before.conditions.as_slice()), now);
     status
 }
 
@@ -270,15 +267,4 @@ fn attention(
     ranked.sort();
     let cut = |entry: Attention| Attention { message: entry.message.chars().take(MAX_MESSAGE).collect(), ..entry };
     ranked.into_iter().map(|(_, entry)| cut(entry)).take(MAX_ATTENTION).collect()
-}
-
-fn condition(kind: &str, status: &str, reason: &str, message: &str, generation: i64) -> Condition {
-    Condition {
-        last_transition_time: Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH),
-        message: message.to_owned(),
-        observed_generation: Some(generation),
-        reason: reason.to_owned(),
-        status: status.to_owned(),
-        type_: kind.to_owned(),
-    }
 }

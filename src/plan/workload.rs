@@ -15,7 +15,7 @@ use crate::{
 /// What happens to a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Its namespace is never touched.
+    /// Its namespace is never touched, or it is a collector of the operator's own.
     Excluded,
     /// No policy is about it, or the one that is says that it is not traced: nothing of the operator's stays.
     Withdraw,
@@ -104,7 +104,7 @@ impl WorkloadPlan {
 
 /// Plans one workload.
 pub fn plan_workload(snapshot: &Snapshot, namespace: &Namespace, workload: &Workload) -> WorkloadPlan {
-    if attach::is_excluded(&workload.id.namespace, snapshot.own_namespace.as_deref()) {
+    if workload.is_collector || attach::is_excluded(&workload.id.namespace, snapshot.own_namespace.as_deref()) {
         return WorkloadPlan::nothing(Decision::Excluded, &[]);
     }
     let attached = attach::attached(namespace, workload);

@@ -1,13 +1,15 @@
 //! Watch streams in, [`Change`]s out. Each stream has its own back-off: one that fails holds up no other.
 
+mod pods;
 mod secrets;
 
 use std::fmt::Debug;
 
 use futures::{StreamExt, pin_mut};
+use k8s_openapi::api::core::v1 as core;
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{ApiResource, DynamicObject},
+    api::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event},
@@ -17,35 +19,54 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use crate::{
-    api::TracingPolicy,
+    api::{TracingCollector, TracingPolicy},
     index::{
-        Change, Policy, Source, Workload, WorkloadKind,
+        Change, Collector, LiveObject, MANAGED_BY, MANAGED_BY_LABEL, OwnedKind, Policy, Source, Watched, Workload,
+        WorkloadKind,
         raw::{RawCronJob, RawDaemonSet, RawDeployment, RawStatefulSet, RawWorkload},
     },
-    plan::read_policy,
+    plan::{read_collector, read_policy},
 };
 
-pub use secrets::{SecretError, look_at};
+pub use pods::pods;
+pub use secrets::{SecretError, look_at, look_at_key};
 
 /// Objects of one page of a list: bounds what is in memory at once.
 const PAGE_SIZE: u32 = 200;
 
-/// The streams that are watched: policies and every kind of workload, in all namespaces or in the given ones.
+/// Owned objects of one page: a ConfigMap may be as large as a megabyte.
+const OWNED_PAGE_SIZE: u32 = 20;
+
+/// The streams that are watched, in all namespaces or in the given ones. Namespaces themselves are watched only where all
+/// are: who may see a few has no right to the list.
 pub fn sources(namespaces: &[String]) -> Vec<Source> {
     let scopes: Vec<Option<String>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
-    let kinds = std::iter::once(None).chain(WorkloadKind::ALL.into_iter().map(Some));
-    kinds.flat_map(|kind| scopes.iter().map(move |namespace| Source { kind, namespace: namespace.clone() })).collect()
+    let watched = [Watched::Policies, Watched::Collectors]
+        .into_iter()
+        .chain(WorkloadKind::ALL.into_iter().map(Watched::Workloads))
+        .chain(OwnedKind::ALL.into_iter().map(Watched::Owned));
+    let by_scope =
+        watched.flat_map(|watched| scopes.iter().map(move |scope| Source { watched, namespace: scope.clone() }));
+    let all = namespaces.is_empty().then_some(Source { watched: Watched::Namespaces, namespace: None });
+    by_scope.chain(all).collect()
 }
 
 /// Follows one source for good; ends when nobody listens any more.
 pub async fn follow(client: Client, source: Source, changes: mpsc::Sender<Change>) {
-    match source.kind {
-        None => follow_policies(client, source, changes).await,
-        Some(WorkloadKind::Deployment) => follow_workloads::<RawDeployment>(client, source, changes).await,
-        Some(WorkloadKind::StatefulSet) => follow_workloads::<RawStatefulSet>(client, source, changes).await,
-        Some(WorkloadKind::DaemonSet) => follow_workloads::<RawDaemonSet>(client, source, changes).await,
-        Some(WorkloadKind::CronJob) => follow_workloads::<RawCronJob>(client, source, changes).await,
+    match source.watched {
+        Watched::Policies => follow_policies(client, source, changes).await,
+        Watched::Collectors => follow_collectors(client, source, changes).await,
+        Watched::Namespaces => follow_namespaces(client, source, changes).await,
+        Watched::Workloads(WorkloadKind::Deployment) => {
+            follow_workloads::<RawDeployment>(client, source, changes).await;
+        }
+        Watched::Workloads(WorkloadKind::StatefulSet) => {
+            follow_workloads::<RawStatefulSet>(client, source, changes).await;
+        }
+        Watched::Workloads(WorkloadKind::DaemonSet) => follow_workloads::<RawDaemonSet>(client, source, changes).await,
+        Watched::Workloads(WorkloadKind::CronJob) => follow_workloads::<RawCronJob>(client, source, changes).await,
+        Watched::Owned(kind) => follow_owned(client, source, kind, changes).await,
     }
 }
 
@@ -58,10 +79,36 @@ pub fn policy_from(object: &DynamicObject) -> (Policy, Option<u64>) {
     (read_policy(&value, object.metadata.namespace.as_deref().unwrap_or_default()), version(object))
 }
 
+/// A collector as it came from the API server, read as policies are.
+pub fn collector_from(object: &DynamicObject) -> (Collector, Option<u64>) {
+    let value = serde_json::to_value(object).unwrap_or_default();
+    (read_collector(&value, object.metadata.namespace.as_deref().unwrap_or_default()), version(object))
+}
+
 /// A workload as it came from the API server.
 pub fn workload_from<R: RawWorkload + Resource>(raw: R) -> (Workload, Option<u64>) {
     let version = version(&raw);
     (Workload::reduce(raw), version)
+}
+
+/// An object that was made for a collector, as it came from the API server.
+pub fn owned_from(kind: OwnedKind, object: DynamicObject) -> Option<LiveObject> {
+    let mut value = serde_json::to_value(object).ok()?;
+    // The items of a list do not say what they are.
+    value["apiVersion"] = kind.api_version().into();
+    value["kind"] = kind.as_str().into();
+    LiveObject::read(kind, value)
+}
+
+/// The API of objects that are made for collectors.
+pub fn owned_api(client: Client, kind: OwnedKind, namespace: Option<&str>) -> Api<DynamicObject> {
+    let (group, version) = kind.api_version().split_once('/').unwrap_or_else(|| ("", kind.api_version()));
+    let resource =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind.as_str()), kind.plural());
+    match namespace {
+        None => Api::all_with(client, &resource),
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+    }
 }
 
 /// Resource versions are decimal numbers that grow (KEP-5504; true of every API server with etcd before that).
@@ -69,19 +116,58 @@ fn version<K: Resource>(object: &K) -> Option<u64> {
     object.meta().resource_version.as_deref()?.parse().ok()
 }
 
-async fn follow_policies(client: Client, source: Source, changes: mpsc::Sender<Change>) {
-    let resource = ApiResource::erase::<TracingPolicy>(&());
-    let api: Api<DynamicObject> = match &source.namespace {
+fn own_api<K: Resource<DynamicType = ()>>(client: Client, namespace: Option<&str>) -> Api<DynamicObject> {
+    let resource = ApiResource::erase::<K>(&());
+    match namespace {
         None => Api::all_with(client, &resource),
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
-    };
+    }
+}
+
+async fn follow_policies(client: Client, source: Source, changes: mpsc::Sender<Change>) {
     let kind = Kind {
-        reduce: |object: DynamicObject| policy_from(&object),
+        reduce: |object: DynamicObject| Some(policy_from(&object)),
         applied: |(policy, version)| Change::Policy(policy, version),
         gone: |(policy, _)| Change::PolicyGone(policy.id),
         all: Change::Policies,
     };
-    run(api, source, changes, kind).await;
+    run(own_api::<TracingPolicy>(client, source.namespace.as_deref()), config(), source, changes, kind).await;
+}
+
+async fn follow_collectors(client: Client, source: Source, changes: mpsc::Sender<Change>) {
+    let kind = Kind {
+        reduce: |object: DynamicObject| Some(collector_from(&object)),
+        applied: |(collector, version)| Change::Collector(collector, version),
+        gone: |(collector, _)| Change::CollectorGone(collector.id),
+        all: Change::Collectors,
+    };
+    run(own_api::<TracingCollector>(client, source.namespace.as_deref()), config(), source, changes, kind).await;
+}
+
+async fn follow_namespaces(client: Client, source: Source, changes: mpsc::Sender<Change>) {
+    let api: Api<PartialObjectMeta<core::Namespace>> = Api::all(client);
+    let kind = Kind {
+        reduce: |object: PartialObjectMeta<core::Namespace>| {
+            Some((object.metadata.name?, object.metadata.labels.unwrap_or_default()))
+        },
+        applied: |(name, labels)| Change::Namespace(name, labels),
+        gone: |(name, _)| Change::NamespaceGone(name),
+        all: Change::Namespaces,
+    };
+    run(api, config(), source, changes, kind).await;
+}
+
+async fn follow_owned(client: Client, source: Source, kind: OwnedKind, changes: mpsc::Sender<Change>) {
+    let api = owned_api(client, kind, source.namespace.as_deref());
+    let selector = format!("{MANAGED_BY_LABEL}={MANAGED_BY}");
+    let config = watcher::Config::default().page_size(OWNED_PAGE_SIZE).labels(&selector);
+    let kind = Kind {
+        reduce: move |object: DynamicObject| owned_from(kind, object),
+        applied: Change::Owned,
+        gone: |live: LiveObject| Change::OwnedGone(live.id),
+        all: Change::AllOwned,
+    };
+    run(api, config, source, changes, kind).await;
 }
 
 async fn follow_workloads<R>(client: Client, source: Source, changes: mpsc::Sender<Change>)
@@ -94,27 +180,36 @@ where
         Some(namespace) => Api::namespaced(client, namespace),
     };
     let kind = Kind {
-        reduce: workload_from::<R>,
+        reduce: |raw: R| Some(workload_from::<R>(raw)),
         applied: |(workload, version)| Change::Workload(workload, version),
         gone: |(workload, _)| Change::WorkloadGone(workload.id),
         all: Change::Workloads,
     };
-    run(api, source, changes, kind).await;
+    run(api, config(), source, changes, kind).await;
+}
+
+fn config() -> watcher::Config {
+    watcher::Config::default().page_size(PAGE_SIZE)
 }
 
 /// How objects of one type become changes.
-struct Kind<K, T> {
-    reduce: fn(K) -> T,
+struct Kind<T, R> {
+    reduce: R,
     applied: fn(T) -> Change,
     gone: fn(T) -> Change,
     all: fn(Source, Vec<T>) -> Change,
 }
 
-async fn run<K, T>(api: Api<K>, source: Source, changes: mpsc::Sender<Change>, kind: Kind<K, T>)
-where
+async fn run<K, T, R>(
+    api: Api<K>,
+    config: watcher::Config,
+    source: Source,
+    changes: mpsc::Sender<Change>,
+    kind: Kind<T, R>,
+) where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    R: Fn(K) -> Option<T>,
 {
-    let config = watcher::Config::default().page_size(PAGE_SIZE);
     let events = watcher::watcher(api, config).default_backoff();
     pin_mut!(events);
     let mut listed = Vec::new();
@@ -125,22 +220,22 @@ where
                 continue;
             }
             Ok(Event::InitApply(object)) => {
-                listed.push((kind.reduce)(object));
+                listed.extend((kind.reduce)(object));
                 continue;
             }
-            Ok(Event::InitDone) => (kind.all)(source.clone(), std::mem::take(&mut listed)),
+            Ok(Event::InitDone) => Some((kind.all)(source.clone(), std::mem::take(&mut listed))),
             Ok(Event::Apply(object)) => {
                 tracing::trace!(name = object.name_any(), "changed");
-                (kind.applied)((kind.reduce)(object))
+                (kind.reduce)(object).map(kind.applied)
             }
-            Ok(Event::Delete(object)) => (kind.gone)((kind.reduce)(object)),
+            Ok(Event::Delete(object)) => (kind.reduce)(object).map(kind.gone),
             Err(error) => {
-                let kind = source.kind.map_or("TracingPolicy", WorkloadKind::as_str);
                 let namespace = source.namespace.as_deref().unwrap_or("all");
-                tracing::warn!(kind, namespace, %error, "watch failed; trying again");
+                tracing::warn!(kind = source.watched.name(), namespace, %error, "watch failed; trying again");
                 continue;
             }
         };
+        let Some(change) = change else { continue };
         if changes.send(change).await.is_err() {
             return;
         }

@@ -7,7 +7,7 @@ use kube::Client;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use crate::{controller::Context, index::WorkloadKind};
+use crate::controller::Context;
 
 /// How long the API server has to answer a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -80,10 +80,8 @@ async fn readyz(State(probes): State<Probes>) -> (StatusCode, Json<Readiness>) {
 
 fn caches(context: &Context) -> Probe {
     let awaited = context.awaited();
-    let kinds: Vec<_> = awaited
-        .iter()
-        .map(|source| source.kind.map_or("tracingpolicies.tracesteward.io", WorkloadKind::as_str))
-        .collect();
+    let mut kinds: Vec<_> = awaited.iter().map(|source| source.watched.name()).collect();
+    kinds.dedup();
     let message = if kinds.is_empty() { "synced".to_owned() } else { format!("waiting for {}", kinds.join(", ")) };
     Probe { name: "caches", ok: kinds.is_empty(), message }
 }

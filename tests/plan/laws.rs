@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tracesteward::index::{Change, ENV_NAMES, Index, Policy, SecretId, SecretState, Source, WorkloadKind};
+use tracesteward::index::{Change, ENV_NAMES, Index, Policy, SecretId, SecretState, Source, Watched, WorkloadKind};
 use tracesteward::plan::{apply_patch, plan, plan_workload, read_policy};
 
 use super::common::{NAMESPACE, applied, managed, plan_of, policy, policy_at, policy_object, read, workload_object};
@@ -338,8 +338,8 @@ fn a_newer_event_ends_the_wait_for_our_own() {
 
 #[test]
 fn nothing_is_planned_before_every_source_was_heard_of() {
-    let policies = Source { kind: None, namespace: None };
-    let workloads = Source { kind: Some(WorkloadKind::Deployment), namespace: None };
+    let policies = Source { watched: Watched::Policies, namespace: None };
+    let workloads = Source { watched: Watched::Workloads(WorkloadKind::Deployment), namespace: None };
     let mut index = Index::new(None, [policies.clone(), workloads.clone()]);
     let written = applied(&super::common::plain(), plan_of(vec![policy("p", SPEC)], &super::common::plain()).intent());
     let dirty = index.update(Change::Workloads(workloads, vec![(read(&written), None)]));
@@ -358,7 +358,8 @@ fn what_a_list_leaves_out_is_gone() {
     index.update(Change::Policy(policy("p", SPEC), None));
     index.update(Change::Policy(elsewhere, None));
     index.update(Change::Workload(read(&super::common::plain()), None));
-    let dirty = index.update(Change::Policies(Source { kind: None, namespace: Some(NAMESPACE.to_owned()) }, vec![]));
+    let dirty = index
+        .update(Change::Policies(Source { watched: Watched::Policies, namespace: Some(NAMESPACE.to_owned()) }, vec![]));
     assert_eq!(dirty.workloads.len(), 1);
     assert!(index.snapshot().namespaces[NAMESPACE].policies.is_empty());
     assert_eq!(index.snapshot().namespaces["elsewhere"].policies.len(), 1);

@@ -2,6 +2,7 @@
 
 mod attach;
 mod collector;
+mod collectors;
 mod common;
 mod env;
 mod inject;

@@ -2,14 +2,18 @@
 
 mod compile;
 mod config;
+pub mod converge;
 mod identity;
 mod objects;
 mod read;
 mod revision;
+pub mod rollout;
 mod secrets;
 mod services;
 mod settings;
+pub mod status;
 mod tail;
+pub mod trouble;
 mod validate;
 
 pub use compile::{compile, rendered};

@@ -4,35 +4,17 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{View, condition, no_effect};
+use super::{View, no_effect};
 use crate::{
-    api::{InjectionMode, WorkloadCounts, condition as types},
+    api::{InjectionMode, Management, WorkloadCounts, condition as types},
     diagnostics::{Diagnostic, Severity},
     index::SecretState,
     plan::{
         attach::is_excluded,
+        condition::{State, condition},
         export::{self, Unresolved},
     },
 };
-
-/// Messages are cut here, so that a status stays small.
-const MAX_MESSAGE: usize = 1024;
-
-struct State {
-    status: &'static str,
-    reason: &'static str,
-    message: String,
-}
-
-impl State {
-    fn new(status: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { status, reason, message: message.into().chars().take(MAX_MESSAGE).collect() }
-    }
-
-    fn is(&self, status: &str) -> bool {
-        self.status == status
-    }
-}
 
 /// The conditions of a policy.
 pub(super) fn conditions(view: &View<'_>, counts: &WorkloadCounts) -> Vec<Condition> {
@@ -51,10 +33,7 @@ pub(super) fn conditions(view: &View<'_>, counts: &WorkloadCounts) -> Vec<Condit
         (types::STALLED, stalled),
     ]
     .into_iter()
-    .filter_map(|(kind, state)| {
-        let state = state?;
-        Some(condition(kind, state.status, state.reason, &state.message, view.policy.generation))
-    })
+    .filter_map(|(kind, state)| Some(condition(kind, &state?, view.policy.generation)))
     .collect()
 }
 
@@ -174,8 +153,20 @@ fn programmed(view: &View<'_>, accepted: &State, counts: &WorkloadCounts) -> Sta
         (true, InjectionMode::Workload) if counts.matched == counts.superseded => {
             State::new("True", "Superseded", "Another policy applies to every workload that this one selects.")
         }
-        (true, InjectionMode::Workload) => carried(view),
+        (true, InjectionMode::Workload) => not_received(view).unwrap_or_else(|| carried(view)),
     }
+}
+
+/// A collector that the operator runs and that has no ready pods: the variables are in place, and spans find nobody.
+fn not_received(view: &View<'_>) -> Option<State> {
+    let id = view.policy.collector()?;
+    let spec = view.snapshot.collectors.get(&id)?.valid()?;
+    let is_managed = spec.management.unwrap_or_default() == Management::Managed;
+    (is_managed && !view.snapshot.has_ready_pods(&id)).then(|| {
+        let message =
+            format!("Every workload carries what the policy says; TracingCollector {id} has no ready pods yet.");
+        State::new("Unknown", "CollectorNotReady", message)
+    })
 }
 
 /// What is in place, where nothing is to be written: a policy that selects no container has nothing in place.

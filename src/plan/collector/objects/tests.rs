@@ -18,7 +18,7 @@ use crate::{
 
 /// The specification of this name in the table that the tests on a real API server use too.
 fn case(name: &str) -> Collector {
-    let text = include_str!("../../../../tests/cases/objects.yaml");
+    let text = include_str!("../../../../tests/cases/collector-objects.yaml");
     let mut cases: BTreeMap<String, TracingCollectorSpec> = serde_saphyr::from_str(text).unwrap();
     of(cases.remove(name).unwrap())
 }

@@ -1,0 +1,130 @@
+//! What can happen, and what it touches.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Collector, CollectorId, Fault, LiveObject, OwnedId, OwnedKind, Policy, PolicyId, SecretId, SecretKeyId,
+    SecretState, Workload, WorkloadId, WorkloadKind,
+};
+
+/// What is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Watched {
+    /// TracingPolicies.
+    Policies,
+    /// TracingCollectors.
+    Collectors,
+    /// Namespaces: their labels alone.
+    Namespaces,
+    /// Workloads of a kind.
+    Workloads(WorkloadKind),
+    /// Objects of a kind that the operator made for collectors.
+    Owned(OwnedKind),
+}
+
+impl Watched {
+    /// What is watched, as probes and logs name it.
+    pub fn name(self) -> String {
+        match self {
+            Self::Policies => "tracingpolicies.tracesteward.io".to_owned(),
+            Self::Collectors => "tracingcollectors.tracesteward.io".to_owned(),
+            Self::Namespaces => "Namespace".to_owned(),
+            Self::Workloads(kind) => kind.as_str().to_owned(),
+            Self::Owned(kind) => format!("{} (the operator's own)", kind.as_str()),
+        }
+    }
+}
+
+/// A stream of events: one kind of object, in one namespace or in all.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source {
+    /// What is watched.
+    pub watched: Watched,
+    /// The namespace; `None` for all.
+    pub namespace: Option<String>,
+}
+
+impl Source {
+    pub(super) fn covers(&self, namespace: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|own| own == namespace)
+    }
+}
+
+/// An object with its resource version.
+pub type Versioned<T> = (T, Option<u64>);
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A policy was added or modified; its resource version.
+    Policy(Policy, Option<u64>),
+    /// The answer to a write of a policy's status: makes older events of it stale, and counts only where nothing newer is known.
+    PolicyWritten(Policy, Option<u64>),
+    /// A policy is gone.
+    PolicyGone(PolicyId),
+    /// All policies of a source.
+    Policies(Source, Vec<Versioned<Policy>>),
+    /// A workload was added or modified; its resource version.
+    Workload(Workload, Option<u64>),
+    /// The answer to a write of a workload: makes older events of it stale, and counts only where nothing newer is known.
+    Written(Workload, Option<u64>),
+    /// A workload is gone.
+    WorkloadGone(WorkloadId),
+    /// All workloads of a source.
+    Workloads(Source, Vec<Versioned<Workload>>),
+    /// A collector was added or modified; its resource version.
+    Collector(Collector, Option<u64>),
+    /// The answer to a write of a collector's status, as for policies.
+    CollectorWritten(Collector, Option<u64>),
+    /// A collector is gone.
+    CollectorGone(CollectorId),
+    /// All collectors of a source.
+    Collectors(Source, Vec<Versioned<Collector>>),
+    /// A namespace was added or modified: its labels.
+    Namespace(String, BTreeMap<String, String>),
+    /// A namespace is gone.
+    NamespaceGone(String),
+    /// All namespaces.
+    Namespaces(Source, Vec<(String, BTreeMap<String, String>)>),
+    /// An object that was made for a collector was added or modified.
+    Owned(LiveObject),
+    /// The answer to a write of such an object, as for workloads.
+    OwnedWritten(LiveObject),
+    /// Such an object is gone.
+    OwnedGone(OwnedId),
+    /// The answer to a write of such an object was not what was sent; the hash of that.
+    Contested(OwnedId, String),
+    /// All of them of a source.
+    AllOwned(Source, Vec<LiveObject>),
+    /// A Secret was looked at.
+    Secret(SecretId, SecretState),
+    /// A key of a Secret was looked at.
+    SecretKey(SecretKeyId, SecretState),
+    /// A write failed.
+    Failed(WorkloadId, Fault),
+    /// A collector's objects could not be written; `None`: they could, or nothing had to be.
+    CollectorFault(CollectorId, Option<Fault>),
+    /// What pods of a collector say that are not ready; `None`: nothing, or they are.
+    Trouble(CollectorId, Option<String>),
+    /// The binding that lets collectors look up senders could not be written; `None`: all is well.
+    IdentityFault(Option<Fault>),
+}
+
+/// What has to be looked at again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dirty {
+    /// Workloads whose plan may have changed.
+    pub workloads: BTreeSet<WorkloadId>,
+    /// Policies whose status may have changed.
+    pub policies: BTreeSet<PolicyId>,
+    /// Secrets that are to be looked at.
+    pub secrets: BTreeSet<SecretId>,
+    /// Collectors whose objects may have to change, and their status with them.
+    pub collectors: BTreeSet<CollectorId>,
+    /// Collectors of which the status alone may have changed.
+    pub collector_statuses: BTreeSet<CollectorId>,
+    /// Keys of Secrets that are to be looked at.
+    pub keys: BTreeSet<SecretKeyId>,
+    /// Whether the binding that lets collectors look up senders may have to change.
+    pub identity: bool,
+}

@@ -1,0 +1,301 @@
+//! From what a collector should be and what there is to what has to be written. Pure: `now` is an argument.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{
+    CollectorPlan, CollectorSettings, OwnedObject, POD_KEY, Revision, Tier, collector_name, configuration_name,
+    contains, objects, revision,
+    rollout::{Choice, LAST_GOOD, Outcome, REFUSED, REFUSED_BECAUSE, RevisionRef, TierState, choose},
+    sampler_name,
+};
+use crate::index::{Collector, LiveObject, OwnedId, OwnedKind, SecretState, Snapshot};
+
+/// The annotation with the hash of what was applied last: without it, fields that are no longer meant would go unnoticed.
+pub const APPLIED: &str = "tracesteward.io/applied";
+/// Configurations of a tier that are kept, so that one can go back to them by hand.
+const KEPT: usize = 3;
+
+/// A tier: what is desired, what there is, what it is to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TierView {
+    /// What is desired.
+    pub desired: Revision,
+    /// The workload that runs it; absent where somebody else does.
+    pub workload: Option<OwnedId>,
+    /// How that is.
+    pub state: TierState,
+    /// What it is to run.
+    pub choice: Choice,
+    /// The data of that.
+    pub run: Revision,
+}
+
+impl TierView {
+    /// Whether its pods may have something to say about why they are not ready.
+    pub fn is_in_trouble(&self) -> bool {
+        self.state.template.is_some() && !self.state.is_ready
+    }
+
+    /// The hash that the tier is to run.
+    pub fn live(&self) -> &str {
+        match self.choice.run {
+            RevisionRef::Stay => self.state.template.as_deref().unwrap_or(&self.desired.hash),
+            RevisionRef::Desired | RevisionRef::LastGood => &self.run.hash,
+        }
+    }
+
+    /// What was taken back, or is now.
+    pub fn refused(&self) -> Option<&str> {
+        match self.choice.outcome {
+            Outcome::TakenBack | Outcome::Refused => Some(&self.desired.hash),
+            Outcome::Held => self.state.refused.as_deref(),
+            Outcome::Live | Outcome::Waiting(_) => None,
+        }
+    }
+}
+
+/// An object that differs from what it should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Application {
+    /// What it should be.
+    pub object: OwnedObject,
+    /// What there is under that name, where it is known.
+    pub live: Option<LiveObject>,
+}
+
+/// What has to be written for a collector.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Goal {
+    /// To be applied, in this order.
+    pub applies: Vec<Application>,
+    /// To be deleted, after that.
+    pub deletes: Vec<LiveObject>,
+    /// When it has to be looked at again, if nothing happens before.
+    pub again: Option<Timestamp>,
+}
+
+/// The tiers of a valid collector.
+pub fn tiers(
+    snapshot: &Snapshot,
+    collector: &Collector,
+    plan: &CollectorPlan,
+    now: Timestamp,
+    timeout: Duration,
+) -> Vec<TierView> {
+    let Some(spec) = collector.valid() else { return Vec::new() };
+    let settings = CollectorSettings::new(spec);
+    let desired: Vec<_> =
+        plan.configurations.iter().map(|configuration| revision(collector, &settings, configuration)).collect();
+    let all = objects(collector, &settings, &desired);
+    let is_held = is_held(snapshot, collector);
+    desired.into_iter().map(|desired| tier(snapshot, collector, &all, desired, is_held, now, timeout)).collect()
+}
+
+fn tier(
+    snapshot: &Snapshot,
+    collector: &Collector,
+    all: &[OwnedObject],
+    desired: Revision,
+    is_held: bool,
+    now: Timestamp,
+    timeout: Duration,
+) -> TierView {
+    let name = tier_name(collector, desired.tier);
+    let workload = all.iter().map(|object| &object.id).find(|id| is_workload(id) && id.name == name).cloned();
+    let live = workload.as_ref().and_then(|id| snapshot.owned.get(id)).filter(|live| is_own(collector, live));
+    let mut state = live.map(TierState::read).unwrap_or_default();
+    let last_good = state.last_good.as_ref().and_then(|hash| stored(snapshot, collector, desired.tier, hash));
+    state.can_go_back = last_good.is_some();
+    let choice = match workload {
+        Some(_) => choose(&desired, &state, is_held, now, timeout),
+        None => Choice { run: RevisionRef::Desired, outcome: Outcome::Live },
+    };
+    let run = match (choice.run, last_good) {
+        (RevisionRef::LastGood, Some(last_good)) => last_good,
+        _ => desired.clone(),
+    };
+    TierView { desired, workload, state, choice, run }
+}
+
+/// The revision with this hash, from its ConfigMap.
+fn stored(snapshot: &Snapshot, collector: &Collector, tier: Tier, hash: &str) -> Option<Revision> {
+    let name = configuration_name(&collector.id.name, tier, hash);
+    let live = snapshot.owned.get(&OwnedId { collector: collector.id.clone(), kind: OwnedKind::ConfigMap, name })?;
+    let data: BTreeMap<String, String> = serde_json::from_value(live.value.get("data")?.clone()).ok()?;
+    let is_whole = is_own(collector, live) && !live.is_deleting() && data.contains_key(POD_KEY);
+    // Content that somebody has changed is no revision.
+    Revision::read(tier, hash, data).filter(|_| is_whole)
+}
+
+/// Whether pods of a new revision could not start, because a Secret that they need is missing.
+fn is_held(snapshot: &Snapshot, collector: &Collector) -> bool {
+    let Some(namespace) = snapshot.namespaces.get(&collector.id.namespace) else { return false };
+    collector.secrets().any(|key| {
+        let state = namespace.keys.get(&(key.name, key.key));
+        matches!(state, Some(SecretState::NotFound | SecretState::KeyMissing))
+    })
+}
+
+/// The name of a tier's workload; its ConfigMaps are called `<name>-<hash>`.
+pub fn tier_name(collector: &Collector, tier: Tier) -> String {
+    match tier {
+        Tier::Collector => collector_name(&collector.id.name),
+        Tier::Sampler => sampler_name(&collector.id.name),
+    }
+}
+
+fn is_workload(id: &OwnedId) -> bool {
+    matches!(id.kind, OwnedKind::Deployment | OwnedKind::StatefulSet)
+}
+
+/// Whether an object belongs to this incarnation of the collector.
+pub fn is_own(collector: &Collector, live: &LiveObject) -> bool {
+    live.owner.is_some() && live.owner == collector.uid
+}
+
+/// What has to be written. `said`: what the pods of a tier say that is taken back now.
+pub fn goal(snapshot: &Snapshot, collector: &Collector, tiers: &[TierView], said: &BTreeMap<Tier, String>) -> Goal {
+    let Some(spec) = collector.valid() else { return Goal::default() };
+    let settings = CollectorSettings::new(spec);
+    let run: Vec<_> = tiers.iter().map(|tier| tier.run.clone()).collect();
+    let mut wanted = objects(collector, &settings, &run);
+    // ConfigMaps before what mounts them.
+    wanted.sort_by_key(|object| object.id.kind);
+    let staying: BTreeSet<OwnedId> = tiers.iter().flat_map(|tier| staying(collector, tier)).collect();
+    let ids: BTreeSet<&OwnedId> = wanted.iter().map(|object| &object.id).collect();
+    let deletes = deletes(snapshot, collector, tiers, &ids);
+    let applies = wanted
+        .into_iter()
+        .filter(|object| !staying.contains(&object.id))
+        .map(|object| annotated(object, tiers, said))
+        .filter_map(|object| differing(snapshot, collector, object))
+        .collect();
+    let again = tiers.iter().filter_map(|tier| match tier.choice.outcome {
+        Outcome::Waiting(until) => until,
+        _ => None,
+    });
+    Goal { applies, deletes, again: again.min() }
+}
+
+/// What is left as it is where a tier can neither go on nor back.
+fn staying(collector: &Collector, tier: &TierView) -> Vec<OwnedId> {
+    if tier.choice.run != RevisionRef::Stay {
+        return Vec::new();
+    }
+    let name = configuration_name(&collector.id.name, tier.desired.tier, &tier.run.hash);
+    let configuration = OwnedId { collector: collector.id.clone(), kind: OwnedKind::ConfigMap, name };
+    tier.workload.iter().cloned().chain([configuration]).collect()
+}
+
+/// The object with what the operator remembers on it.
+fn annotated(mut object: OwnedObject, tiers: &[TierView], said: &BTreeMap<Tier, String>) -> OwnedObject {
+    let tier = tiers.iter().find(|tier| tier.workload.as_ref() == Some(&object.id));
+    let mut notes: Vec<(&str, String)> = Vec::new();
+    if let Some(TierView { desired, state, choice, .. }) = tier {
+        notes.extend(state.last_good.iter().map(|hash| (LAST_GOOD, hash.clone())));
+        let (refused, because) = match choice.outcome {
+            Outcome::TakenBack => (Some(&desired.hash), said.get(&desired.tier)),
+            Outcome::Refused | Outcome::Held => (state.refused.as_ref(), state.because.as_ref()),
+            Outcome::Live | Outcome::Waiting(_) => (None, None),
+        };
+        notes.extend(refused.map(|hash| (REFUSED, hash.clone())));
+        notes.extend(because.map(|text| (REFUSED_BECAUSE, text.clone())));
+    }
+    if let Some(Value::Object(metadata)) = object.manifest.get_mut("metadata") {
+        let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+        for (name, text) in notes {
+            annotations[name] = json!(text);
+        }
+    }
+    object.manifest = noted(object.manifest);
+    object
+}
+
+/// The manifest with its own hash: deterministic, as manifests are.
+pub fn noted(mut manifest: Value) -> Value {
+    let digest = Sha256::digest(manifest.to_string());
+    let number = digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    if let Some(Value::Object(metadata)) = manifest.get_mut("metadata") {
+        metadata.entry("annotations").or_insert_with(|| json!({}))[APPLIED] = json!(format!("{number:016x}"));
+    }
+    manifest
+}
+
+/// Whether a live object is what was meant, as far as it was.
+pub fn is_as_meant(live: &Value, manifest: &Value) -> bool {
+    applied(live) == applied(manifest) && contains(live, manifest)
+}
+
+/// The hash of what was applied.
+pub fn applied(object: &Value) -> Option<&str> {
+    object.pointer("/metadata/annotations")?.get(APPLIED)?.as_str()
+}
+
+fn differing(snapshot: &Snapshot, collector: &Collector, object: OwnedObject) -> Option<Application> {
+    let live = snapshot.owned.get(&object.id);
+    if let Some(live) = live.filter(|live| is_own(collector, live)) {
+        // What is going is applied anew once it is gone.
+        let contested = snapshot.contested.get(&object.id).map(String::as_str);
+        let is_sent =
+            contested.is_some() && contested == applied(&object.manifest) && contested == applied(&live.value);
+        let is_settled = live.is_deleting() || is_sent || is_as_meant(&live.value, &object.manifest);
+        return (!is_settled).then(|| Application { object, live: Some(live.clone()) });
+    }
+    Some(Application { object, live: live.cloned() })
+}
+
+fn deletes(
+    snapshot: &Snapshot,
+    collector: &Collector,
+    tiers: &[TierView],
+    wanted: &BTreeSet<&OwnedId>,
+) -> Vec<LiveObject> {
+    // What served before serves until what follows it is ready.
+    let is_settled = tiers.iter().all(|tier| tier.choice.outcome == Outcome::Live);
+    let kept = kept(snapshot, collector, tiers);
+    let is_of = |name: &str| tiers.iter().any(|tier| name.starts_with(&tier_name(collector, tier.desired.tier)));
+    let is_kept = |live: &LiveObject| match live.id.kind {
+        OwnedKind::ConfigMap if is_of(&live.id.name) => kept.contains(&live.id.name),
+        _ => !is_settled,
+    };
+    let own = snapshot.owned_by(&collector.id).filter(|(_, live)| is_own(collector, live) && !live.is_deleting());
+    own.filter(|(id, live)| !wanted.contains(id) && !is_kept(live)).map(|(_, live)| live.clone()).collect()
+}
+
+/// The names of ConfigMaps that stay: the newest few of each tier, and what a tier runs, wants, or could go back to.
+fn kept(snapshot: &Snapshot, collector: &Collector, tiers: &[TierView]) -> BTreeSet<String> {
+    let mut kept = BTreeSet::new();
+    for tier in tiers {
+        let name_of = |hash: &String| configuration_name(&collector.id.name, tier.desired.tier, hash);
+        let (name, state) = (tier_name(collector, tier.desired.tier), &tier.state);
+        let hashes = [&state.template, &state.last_good].into_iter().flatten();
+        kept.extend([&tier.desired.hash, &tier.run.hash].into_iter().chain(hashes).map(name_of));
+        if tier.workload.is_none() {
+            continue;
+        }
+        let prefix = format!("{name}-");
+        let of_tier = snapshot.owned_by(&collector.id).filter(|(id, live)| {
+            id.kind == OwnedKind::ConfigMap && id.name.starts_with(&prefix) && is_own(collector, live)
+        });
+        let mut by_age: Vec<_> = of_tier.map(|(id, live)| (created(live), live.version, &id.name)).collect();
+        by_age.sort_by(|one, other| other.cmp(one));
+        kept.extend(by_age.into_iter().take(KEPT).map(|(_, _, name)| name.clone()));
+    }
+    kept
+}
+
+fn created(live: &LiveObject) -> &str {
+    let value: &Arc<Value> = &live.value;
+    value.pointer("/metadata/creationTimestamp").and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;
