@@ -17,6 +17,8 @@ mod compare;
 mod delivery;
 #[path = "conformance/generate.rs"]
 mod generate;
+#[path = "conformance/identity.rs"]
+mod identity;
 #[path = "conformance/metrics.rs"]
 mod metrics;
 #[path = "conformance/model.rs"]
@@ -31,6 +33,8 @@ mod outage;
 mod sampling;
 #[path = "conformance/scrub.rs"]
 mod scrub;
+#[path = "conformance/storage.rs"]
+mod storage;
 mod support;
 #[path = "conformance/through.rs"]
 mod through;
