@@ -129,7 +129,12 @@ async fn measure(configuration: &str, policies: usize) -> Duration {
             resource += 1;
             let spans = (0..PER_RESOURCE).map(|at| {
                 let id = sent + at;
-                span(id / 5 + 1, id + 1, "GET /b", vec![attribute("http.route", text("/b")), attribute("http.request.method", text("GET"))])
+                span(
+                    id / 5 + 1,
+                    id + 1,
+                    "GET /b",
+                    vec![attribute("http.route", text("/b")), attribute("http.request.method", text("GET"))],
+                )
             });
             let spans: Vec<_> = spans.collect();
             sent += PER_RESOURCE;

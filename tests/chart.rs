@@ -371,7 +371,7 @@ fn expected(list: &[(&str, &str, &str, &str)]) -> BTreeMap<(String, String, Stri
         .collect()
 }
 
-const MADE: &str = "list watch create patch delete";
+const MADE: &str = "get list watch create patch delete";
 const NAMESPACED_RIGHTS: [(&str, &str, &str, &str); 15] = [
     ("tracesteward.io", "tracingpolicies", "", "get list watch"),
     ("tracesteward.io", "tracingpolicies/status", "", "patch"),
