@@ -147,9 +147,13 @@ async fn an_export_that_cannot_be_found_changes_nothing_and_says_why() {
     world.settled("all", "True/Ready", "matched=1 injected=1").await;
     let before = world.get("Deployment", "web").await;
     let mark = world.plane.audit_mark();
-    for (export, reason) in [
-        (json!({"inherit": true}), "NothingToInherit"),
-        (json!({"collectorRef": {"name": "gateway", "namespace": "observability"}}), "CollectorNotFound"),
+    for (export, reason, why) in [
+        (json!({"inherit": true}), "NothingToInherit", "this version"),
+        (
+            json!({"collectorRef": {"name": "gateway", "namespace": "observability"}}),
+            "CollectorNotFound",
+            "observability/gateway does not exist",
+        ),
     ] {
         world.apply(&policy("all", &json!({"enabled": true, "export": export, "sampling": {"ratio": 0.9}})));
         let ready = format!("False/{reason}");
@@ -160,9 +164,10 @@ async fn an_export_that_cannot_be_found_changes_nothing_and_says_why() {
             ("True/Accepted".into(), String::new())
         );
         let message = text(&condition_of(&status, "Ready").unwrap()["message"]);
-        assert!(message.contains("this version"), "{message}");
+        assert!(message.contains(why), "{message}");
         let accepted = text(&condition_of(&status, "Accepted").unwrap()["message"]);
-        assert!(accepted.contains("Without effect in this version: spec.export."), "{accepted}");
+        let has_no_effect = accepted.contains("Without effect in this version: spec.export.inherit");
+        assert_eq!(has_no_effect, reason == "NothingToInherit", "{accepted}");
     }
     world.apply(&workload("Deployment", "new", &json!([])));
     world.settled("all", "False/CollectorNotFound", "matched=2 injected=1").await;
