@@ -29,6 +29,8 @@ mod mutations;
 mod oracle;
 #[path = "conformance/outage.rs"]
 mod outage;
+#[path = "conformance/samples.rs"]
+mod samples;
 #[path = "conformance/sampling.rs"]
 mod sampling;
 #[path = "conformance/scrub.rs"]
