@@ -27,6 +27,7 @@ use crate::diagnostics::Code;
 #[x_kube(validation = Rule::new(
     "!has(self.headers) || self.headers.all(header, self.headers.exists_one(other, other.name.lowerAscii() == header.name.lowerAscii()))"
 ).message(Code::TRC0609.rule_message()))]
+#[x_kube(validation = Rule::new(format!("!has(self.timeout) || !self.timeout.matches('{}') || duration(self.timeout) <= duration('15m')", patterns::DURATION)).message(Code::TRC0618.rule_message()))]
 pub struct Backend {
     /// Its name, unique in the collector.
     #[schemars(length(max = 63))]

@@ -187,8 +187,9 @@ pub struct Receivers {
 }
 
 /// Which traces a collector keeps.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(format!("!has(self.decisionWait) || !self.decisionWait.matches('{}') || duration(self.decisionWait) <= duration('15m')", patterns::DURATION)).message(Code::TRC0618.rule_message()))]
 pub struct CollectorSampling {
     /// The share of traces that is kept of services whose policy says nothing else; 1 where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -279,7 +280,7 @@ pub struct SpanMetrics {
 pub struct Queue {
     /// Spans that may wait for each backend, in each pod; 100000 where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 100_000_000))]
+    #[schemars(range(min = 1_000, max = 100_000_000))]
     pub size: Option<i32>,
     /// A volume for each pod, so that what waits outlives it. In memory where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

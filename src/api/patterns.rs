@@ -46,7 +46,10 @@ pub fn matches(pattern: &'static str, text: &str) -> bool {
     compiled.is_some_and(|regex| regex.is_match(text))
 }
 
-const ALL: [&str; 10] = [
+/// Text with at most eight `*`.
+pub const WILDCARDS: &str = r"^[^*]*([*][^*]*){0,8}$";
+
+const ALL: [&str; 11] = [
     DURATION,
     MILLISECONDS,
     ENDPOINT,
@@ -57,6 +60,7 @@ const ALL: [&str; 10] = [
     SECRET_KEY,
     NO_PATH,
     COLLECTOR_NAME,
+    WILDCARDS,
 ];
 
 #[cfg(test)]

@@ -6,7 +6,10 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::values::{Milliseconds, Ratio};
+use super::{
+    patterns,
+    values::{Milliseconds, Ratio},
+};
 use crate::diagnostics::Code;
 
 /// How many traces are kept: `ratio` or `profile` decide at the first span, `tail` in the collector.
@@ -98,6 +101,7 @@ pub struct Keep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(MATCHER_RULE).message(Code::TRC0125.rule_message()))]
+#[x_kube(validation = Rule::new(format!("!has(self.spanName) || self.spanName.matches('{}')", patterns::WILDCARDS)).message(Code::TRC0132.rule_message()))]
 #[x_kube(validation = Rule::new(REFERENCE_RULE).message(Code::TRC0131.rule_message()))]
 pub struct SpanMatcher {
     /// `http.route`, literally.

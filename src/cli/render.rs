@@ -17,15 +17,16 @@ use crate::{
         format::{Summary, pretty},
         source::Document,
     },
-    index::{CollectorId, EnvValue, Workload},
+    index::{CollectorId, EnvValue, Policy, Workload},
     plan::{
-        ContainerPlan, Decision, HoldReason, WorkloadPlan, apply_patch,
+        ContainerPlan, Decision, HoldReason, Unresolved, WorkloadPlan, apply_patch,
         collector::{self, Tier},
         merge_into,
     },
 };
 
-/// Prints the workloads as the operator would leave them. Needs no cluster.
+/// Prints the workloads as the operator would leave them, and the objects that it would make for TracingCollectors. Needs no
+/// cluster.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -57,11 +58,11 @@ enum TierName {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Whole manifests of the workloads that change.
+    /// Whole manifests of the workloads that change, and of the objects of collectors.
     Yaml,
     /// The same as one List.
     Json,
-    /// The server-side-apply patches that the operator sends.
+    /// The server-side-apply patches that the operator sends; objects of collectors as they are.
     Patch,
     /// NAME=value lines of one container, for local runs.
     Env,
@@ -97,16 +98,22 @@ fn report(loaded: &Loaded) {
             ));
         }
     }
-    for plan in loaded
-        .plan
-        .workloads
-        .iter()
-        .filter(|(_, plan)| matches!(plan.decision, Decision::Hold(HoldReason::Unresolved(_))))
-    {
-        complain(&format!(
-            "note: {} stays as it is: the endpoint of its policy is not known without a cluster",
-            plan.0
-        ));
+    for (id, plan) in &loaded.plan.workloads {
+        let Decision::Hold(HoldReason::Unresolved(unresolved)) = &plan.decision else { continue };
+        let policies = loaded.snapshot.namespaces.get(&id.namespace).map(|namespace| &namespace.policies);
+        let policy = policies.and_then(|policies| policies.get(&plan.winner.as_ref()?.name));
+        let collector = policy.and_then(Policy::collector).map(|id| id.to_string()).unwrap_or_default();
+        let why = match unresolved {
+            Unresolved::CollectorNotFound => format!("TracingCollector {collector} is not in the input"),
+            Unresolved::CollectorNotPermitted => {
+                format!("TracingCollector {collector} does not allow policies of its namespace")
+            }
+            Unresolved::CollectorInvalid => format!("TracingCollector {collector} has errors"),
+            Unresolved::NothingToInherit | Unresolved::NoExport => {
+                "the endpoint of its policy is not known without a cluster".to_owned()
+            }
+        };
+        complain(&format!("note: {id} stays as it is: {why}"));
     }
 }
 

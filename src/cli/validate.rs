@@ -10,7 +10,7 @@ use crate::diagnostics::{
     format::{json, pretty},
 };
 
-/// Checks TracingPolicies, and what they refer to as far as it is among the files. Needs no cluster.
+/// Checks TracingPolicies and TracingCollectors, and what they refer to as far as it is among the files. Needs no cluster.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

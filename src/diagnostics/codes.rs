@@ -152,6 +152,9 @@ catalogue! {
     TRC0131 Error "the text contains ${, which the collector would resolve as a reference"
         "Write the text without ${: references to variables and files are not taken from users.";
 
+    TRC0132 Error "a pattern with more than 8 wildcards"
+        "Use fewer *: every span of the service is compared with every pattern.";
+
     TRC0201 Warning "the headers Secret does not exist"
         "Create the Secret in the policy's namespace with the key OTEL_EXPORTER_OTLP_HEADERS; until then spans go out without headers.";
     TRC0202 Warning "the headers Secret has no key OTEL_EXPORTER_OTLP_HEADERS"
@@ -183,6 +186,8 @@ catalogue! {
         "Remove it, or put the more precise rule first: the first match counts.";
     TRC0304 Warning "ratios without effect: keep.always keeps every trace"
         "Remove keep.always, or the ratios.";
+    TRC0305 Error "the sampling rules take more than a quarter of what a configuration can hold, and are left out"
+        "Use fewer or shorter rules, or fewer services in one policy: each service carries all of them.";
 
     TRC0401 Info "another policy applies to this workload"
         "More specific targets win, then the higher priority, then the older policy.";
@@ -232,6 +237,10 @@ catalogue! {
         "Allow at least 64Mi.";
     TRC0617 Warning "the attribute has another name in other versions of the semantic conventions"
         "List both names: which one is sent depends on the version of the SDK.";
+    TRC0618 Error "longer than 15 minutes"
+        "Write a shorter time: spans wait in the collector's memory for so long.";
+    TRC0619 Warning "sampling looks at this attribute, and no longer finds it as it was sent"
+        "Leave it out of spec.scrub: rules about services, routes and HTTP status would never match.";
 }
 
 impl Code {

@@ -78,7 +78,9 @@ const NAMES: [&str; 20] = [
     "*",
     "get",
 ];
-const PATTERNS: [&str; 15] = [
+const PATTERNS: [&str; 17] = [
+    "*que*",
+    "p*l",
     "poll *",
     "poll*",
     "*",

@@ -225,6 +225,21 @@ fn what_does_not_fit_a_config_map_is_refused_with_its_size() {
 }
 
 #[test]
+fn one_policy_that_is_too_large_does_not_silence_the_others() {
+    let routes: Vec<_> = (0..100).map(|at| format!("{{route: /{}{at}, ratio: 0.1}}", "x".repeat(900))).collect();
+    let targets: Vec<_> = (0..20).map(|at| format!("{{kind: Job, name: j-{at}}}")).collect();
+    let rules = format!("{{ratio: 0.5, routes: [{}]}}", routes.join(", "));
+    let big = policy_at("big", &tail(&format!("[{}]", targets.join(", ")), &rules), "a", None);
+    let good = policy_at("good", &tail("[{kind: Job, name: web}]", "{ratio: 0.5}"), "b", None);
+    let mut world = snapshot(vec![big, good], &[]);
+    let plan = collector(&mut world, "{allowedNamespaces: {from: All}}");
+    assert_eq!(ruled(&file(&plan, Tier::Collector)), ["b/web"]);
+    assert_eq!(plan.findings.len(), 1);
+    assert_eq!(plan.findings[0].code, Code::TRC0305);
+    assert_eq!(plan.findings[0].object.as_ref().unwrap().name, "big");
+}
+
+#[test]
 fn names_follow_the_version() {
     let mut world = many(1, "{ratio: 0.5}");
     let names = |world: &mut Snapshot, version: &str| {

@@ -7,7 +7,9 @@ use std::time::Duration;
 pub(crate) use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 pub(crate) use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 pub(crate) use opentelemetry_proto::tonic::common::v1::any_value::Value;
-pub(crate) use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
+pub(crate) use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList,
+};
 pub(crate) use opentelemetry_proto::tonic::resource::v1::Resource;
 pub(crate) use opentelemetry_proto::tonic::trace::v1::span::Event;
 pub(crate) use opentelemetry_proto::tonic::trace::v1::status::StatusCode;

@@ -1,5 +1,7 @@
 //! A collector's configurations, from its own settings and the policies that use it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -13,7 +15,7 @@ use super::{
 use crate::{
     api::Ratio,
     diagnostics::{Code, Diagnostic, FieldPath},
-    index::{Collector, Snapshot},
+    index::{Collector, PolicyId, Snapshot},
 };
 
 /// The most that a configuration may take: a ConfigMap ends at 1 MiB, and holds the pod that belongs to it too.
@@ -21,9 +23,13 @@ const MAX_BYTES: usize = 1_000_000;
 /// Beyond this, a configuration is written in the shortest form and not in the one that people like to read.
 const READABLE_BYTES: usize = 256 * 1024;
 
+/// What an offer that can be void takes beside the names of the earlier ones: a policy of the sampler.
+const CONDITIONAL_BYTES: usize = 330;
+
 /// Compiles the configurations of a collector.
 pub fn compile(snapshot: &Snapshot, collector: &Collector) -> CollectorPlan {
-    let participants = services::participants(snapshot, &collector.id);
+    let mut participants = services::participants(snapshot, &collector.id);
+    leave_out(&mut participants);
     let mut plan = CollectorPlan {
         policies: participants.policies.len(),
         services: participants.services.len(),
@@ -41,7 +47,7 @@ pub fn compile(snapshot: &Snapshot, collector: &Collector) -> CollectorPlan {
         match write(&file) {
             Ok(text) => plan.configurations.push(Configuration { tier: *tier, text, variables }),
             Err(why) => {
-                let detail = too_large(&why, &participants, &model);
+                let detail = too_large(&why, &model);
                 let finding = Diagnostic::new(Code::TRC0606, FieldPath::fields("spec")).detail(detail);
                 plan.findings.push(finding.on(collector.id.object()));
                 plan.configurations.clear();
@@ -50,6 +56,39 @@ pub fn compile(snapshot: &Snapshot, collector: &Collector) -> CollectorPlan {
         }
     }
     plan
+}
+
+/// Leaves out the rules of policies that alone take more than a quarter of a configuration, so that no policy can keep the
+/// others from being heard.
+fn leave_out(participants: &mut Participants<'_>) {
+    let sizes = sizes(&Model::new(&participants.services, Ratio(1.0)));
+    let large: Vec<_> = sizes.into_iter().filter(|(bytes, _)| *bytes > MAX_BYTES / 4).collect();
+    for (bytes, policy) in large {
+        participants.services.retain(|service| *service.policy != policy);
+        let finding = Diagnostic::new(Code::TRC0305, FieldPath::fields("spec.sampling.tail"));
+        participants.findings.push(finding.detail(format!("{bytes} bytes")).on(policy.object()));
+    }
+}
+
+/// How much each policy takes, the most first.
+fn sizes(model: &Model<'_>) -> Vec<(usize, PolicyId)> {
+    let mut sizes: BTreeMap<&PolicyId, usize> = BTreeMap::new();
+    for offers in &model.services {
+        let statement = config::service_statement(offers);
+        // Quotes are escaped where it is written.
+        let bytes = statement.len() + statement.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+        *sizes.entry(offers.service.policy).or_default() += bytes;
+    }
+    for conditional in &model.conditional {
+        let number = conditional.mark.split('.').next().and_then(|number| number.parse::<usize>().ok());
+        if let Some(offers) = number.and_then(|number| model.services.get(number)) {
+            let earlier: usize = conditional.unless.iter().map(|mark| mark.len() + 3).sum();
+            *sizes.entry(offers.service.policy).or_default() += CONDITIONAL_BYTES + earlier;
+        }
+    }
+    let mut sizes: Vec<_> = sizes.into_iter().map(|(policy, bytes)| (bytes, policy.clone())).collect();
+    sizes.sort_by(|one, other| other.cmp(one));
+    sizes
 }
 
 /// Everything that would be made for a collector with this plan, before anything runs: no revision is known yet but the
@@ -87,20 +126,12 @@ fn yaml(value: &impl Serialize) -> Result<String, serde_saphyr::ser::Error> {
 }
 
 /// The size, and the policies that take most of it.
-fn too_large(why: &Unwritten, participants: &Participants<'_>, model: &Model<'_>) -> String {
+fn too_large(why: &Unwritten, model: &Model<'_>) -> String {
     let bytes = match why {
         Unwritten::TooLarge(bytes) => bytes,
         Unwritten::Unwritable(error) => return error.clone(),
     };
-    let mut sizes: Vec<(usize, String)> = participants
-        .policies
-        .iter()
-        .map(|policy| {
-            let own = model.services.iter().filter(|offers| offers.service.policy == *policy);
-            (own.map(|offers| config::service_statement(offers).len()).sum(), policy.to_string())
-        })
-        .collect();
-    sizes.sort_by(|one, other| other.cmp(one));
+    let sizes = sizes(model);
     let largest: Vec<_> = sizes.iter().take(3).map(|(bytes, policy)| format!("{policy} ({bytes} bytes)")).collect();
     format!("{bytes} bytes, {MAX_BYTES} are possible; most of it for the policies {}", largest.join(", "))
 }

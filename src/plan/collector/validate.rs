@@ -1,7 +1,10 @@
 //! What is wrong with a collector by itself (TRC06xx and what it shares with policies). The CRD's CEL rules say the same
 //! in the API server.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::settings::{CollectorSettings, backend_protocol, memory_limit, takes_metrics};
 use crate::{
@@ -111,12 +114,28 @@ fn receivers(receivers: &Receivers, path: &FieldPath, findings: &mut Findings) {
     findings.add_if(clash, Code::TRC0607, path.field(field));
 }
 
+/// Longer times are mistakes, and beyond 290 years the collector would not start.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// What rules about services, routes and HTTP status look at.
+const LOOKED_AT: [&str; 8] = [
+    "service.name",
+    "service.namespace",
+    "k8s.namespace.name",
+    "http.route",
+    "http.request.method",
+    "http.method",
+    "http.response.status_code",
+    "http.status_code",
+];
+
 fn sampling(sampling: &CollectorSampling, path: &FieldPath, findings: &mut Findings) {
     findings.ratio(sampling.baseline_ratio, path.field("baselineRatio"));
     let wait = path.field("decisionWait");
     findings.duration(sampling.decision_wait.as_ref(), wait.clone());
     let duration = sampling.decision_wait.as_ref().and_then(DurationText::get);
-    findings.add_if(duration.is_some_and(|duration| duration.subsec_nanos() != 0), Code::TRC0614, wait);
+    findings.add_if(duration.is_some_and(|duration| duration.subsec_nanos() != 0), Code::TRC0614, wait.clone());
+    findings.add_if(duration.is_some_and(|duration| duration > LONGEST), Code::TRC0618, wait);
     if let Some(CollectorKeep { slower_than, services, .. }) = &sampling.keep {
         let path = path.field("keep");
         findings.milliseconds(slower_than.as_ref(), &path.field("slowerThan"));
@@ -135,11 +154,13 @@ fn scrub(scrub: &Scrub, path: &FieldPath, findings: &mut Findings) {
     for (position, name) in scrub.attributes.iter().enumerate() {
         let path = path.field("attributes").index(position);
         findings.reference(name, path.clone());
+        findings.add_if(LOOKED_AT.contains(&name.as_str()), Code::TRC0619, path.clone());
         renamed(name, &listed, &path, findings);
     }
     for name in scrub.truncate.keys() {
         let path = path.field("truncate").key(name);
         findings.reference(name, path.clone());
+        findings.add_if(LOOKED_AT.contains(&name.as_str()), Code::TRC0619, path.clone());
         // These two are cut together.
         if !["url.full", "http.url"].contains(&name.as_str()) {
             renamed(name, &listed, &path, findings);
@@ -180,6 +201,8 @@ fn backends(backends: &[Backend], path: &FieldPath, findings: &mut Findings) {
         endpoint(backend, &path.field("endpoint"), findings);
         headers(backend, &path.field("headers"), findings);
         findings.duration(backend.timeout.as_ref(), path.field("timeout"));
+        let timeout = backend.timeout.as_ref().and_then(DurationText::get);
+        findings.add_if(timeout.is_some_and(|timeout| timeout > LONGEST), Code::TRC0618, path.field("timeout"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is wrong with the sampling of a policy: values, and rules that cannot do what they say (TRC03xx).
 
 use crate::{
-    api::{Profile, Ratio, Sampling, Settings, SpanMatcher, Tail},
+    api::{Profile, Ratio, Sampling, Settings, SpanMatcher, Tail, patterns},
     diagnostics::{Code, Diagnostic, FieldPath},
     plan::findings::Findings,
 };
@@ -38,6 +38,8 @@ fn values(tail: &Tail, path: &FieldPath, findings: &mut Findings) {
 
 fn matcher(matcher: &SpanMatcher, path: &FieldPath, findings: &mut Findings) {
     findings.add_if(!matcher.is_valid(), Code::TRC0125, path.clone());
+    let pattern = matcher.span_name.as_deref().unwrap_or_default();
+    findings.add_if(!patterns::matches(patterns::WILDCARDS, pattern), Code::TRC0132, path.clone());
     let texts = [
         ("route", &matcher.route),
         ("routePrefix", &matcher.route_prefix),

@@ -9,7 +9,7 @@ use super::{
     text::{Text, Variable},
 };
 use crate::{
-    api::{Backend, Compression, DurationText, Protocol},
+    api::{Backend, Compression, DurationText, Protocol, SecretKeyRef},
     plan::{
         collector::{
             HeaderVariable, SAMPLER_PORT, Tier,
@@ -108,13 +108,13 @@ struct StaticResolver {
     hostnames: Vec<Text>,
 }
 
-/// The exporter to a backend, its name, and the variables that it needs. `at` is the backend's place in the list.
+/// The exporter to a backend, its name, and the variables that it needs.
 pub(in crate::plan::collector) fn to_backend(
-    at: usize,
     backend: &Backend,
     settings: &CollectorSettings<'_>,
     names: Names,
     is_stored: bool,
+    taken: &[HeaderVariable],
 ) -> (String, Exporter, Vec<HeaderVariable>) {
     let protocol = backend_protocol(backend);
     let component = match protocol {
@@ -124,9 +124,8 @@ pub(in crate::plan::collector) fn to_backend(
     let variables: Vec<HeaderVariable> = backend
         .headers
         .iter()
-        .enumerate()
-        .map(|(number, header)| HeaderVariable {
-            name: format!("BACKEND_{at}_HEADER_{number}"),
+        .map(|header| HeaderVariable {
+            name: free(variable(&backend.name, &header.name), &header.secret_key_ref, taken),
             secret: header.secret_key_ref.clone(),
         })
         .collect();
@@ -143,6 +142,31 @@ pub(in crate::plan::collector) fn to_backend(
         retry_on_failure: retry("300s"),
     };
     (format!("{component}/{}", backend.name), Exporter::Otlp(Box::new(exporter)), variables)
+}
+
+/// The variable for a header: named after backend and header and not after their places, so that a token that somebody sets
+/// for one backend never goes to another. Bytes that names of variables cannot hold are written as `_` and two digits.
+fn variable(backend: &str, header: &str) -> String {
+    let mut name = "BACKEND".to_owned();
+    for part in [backend, header] {
+        name.push('_');
+        for byte in part.bytes() {
+            match byte {
+                b'-' => name.push('_'),
+                byte if byte.is_ascii_alphanumeric() => name.push(char::from(byte.to_ascii_uppercase())),
+                byte => name.extend(format!("_{byte:02X}").chars()),
+            }
+        }
+    }
+    name
+}
+
+/// Two pairs of backend and header can come to one name, such as `a` and `b-c` beside `a-b` and `c`.
+fn free(mut name: String, secret: &SecretKeyRef, taken: &[HeaderVariable]) -> String {
+    while taken.iter().any(|variable| variable.name == name && variable.secret != *secret) {
+        name.push('_');
+    }
+    name
 }
 
 /// The exporter of routers. The list of samplers is fixed: where it followed the pods, a restart would move traces from one
@@ -220,5 +244,7 @@ mod tests {
         assert_eq!(grpc("http://u:p@h:1"), "h:1");
         assert_eq!(endpoint("https://h/otlp/", Protocol::HttpProtobuf), "https://h/otlp");
         assert!(is_plain("HTTP://x") && !is_plain("https://x"));
+        assert_eq!(variable("tempo", "authorization"), "BACKEND_TEMPO_AUTHORIZATION");
+        assert_eq!(variable("eu.tempo-1", "X-Scope~Id"), "BACKEND_EU_2ETEMPO_1_X_SCOPE_7EID");
     }
 }

@@ -172,13 +172,19 @@ fn fields(matcher: &SpanMatcher) -> Vec<(&'static str, String)> {
     text("method", &matcher.method);
     if let Some(pattern) = &matcher.span_name {
         let pieces: Vec<&str> = pattern.split('*').collect();
+        let mut both = |beginning: &str, end: &str| {
+            fields.push(("begins", literal(beginning)));
+            fields.push(("ends", literal(end)));
+            // The beginning must not be read as the end too.
+            fields.push(("atLeast", (beginning.len() + end.len()).to_string()));
+        };
         match pieces.as_slice() {
             [_] => fields.push(("name", literal(pattern))),
             [beginning, ""] => fields.push(("begins", literal(beginning))),
-            _ => {
-                let pieces: Vec<_> = pieces.into_iter().map(quote_regex).collect();
-                fields.push(("pattern", literal(&format!("(?s)^{}$", pieces.join(".*")))));
-            }
+            ["", end] => fields.push(("ends", literal(end))),
+            [beginning, end] => both(beginning, end),
+            ["", middle, ""] => fields.push(("holds", literal(middle))),
+            _ => fields.push(("pattern", literal(pattern))),
         }
     }
     fields
@@ -272,9 +278,12 @@ fn in_order(list: &str, mark: &str, only: &str, lists: &[Vec<&SpanMatcher>]) -> 
             .map(|(name, _)| name)
             .collect();
         let rule = format!("{list}[\"{place}\"]");
+        let rules = lists.iter().filter_map(|list| list.get(place));
+        let patterns: BTreeSet<_> = rules.filter_map(|rule| regex(rule.span_name.as_deref()?)).collect();
         let tests = fields.into_iter().map(|name| {
             let value = format!("{rule}[{}]", literal(name));
-            format!(" and ({value} == nil or {})", test(name, &value))
+            let test = if name == "pattern" { any_pattern(&patterns, &value) } else { test(name, &value) };
+            format!(" and ({value} == nil or {test})")
         });
         format!("set({mark}, {rule}[\"mark\"]) where {mark} == nil and {rule} != nil{}", tests.collect::<String>())
     };
@@ -291,6 +300,25 @@ fn test(field: &str, value: &str) -> String {
         "method" => format!("span.cache[\"m\"] == {value}"),
         "name" => format!("span.name == {value}"),
         "begins" => format!("HasPrefix(span.name, {value})"),
-        _ => format!("IsMatch(span.name, {value})"),
+        "ends" => format!("HasSuffix(span.name, {value})"),
+        "atLeast" => format!("Len(span.name) >= {value}"),
+        _ => format!("Index(span.name, {value}) >= 0"),
     }
+}
+
+/// A pattern that is more than a beginning, an end, or something in the middle, with its regular expression.
+fn regex(pattern: &str) -> Option<(&str, String)> {
+    let pieces: Vec<&str> = pattern.split('*').collect();
+    let is_simple = pieces.len() <= 2 || matches!(pieces.as_slice(), ["", _, ""]);
+    let quoted = || pieces.iter().map(|piece| quote_regex(piece)).collect::<Vec<_>>().join(".*");
+    (!is_simple).then(|| (pattern, format!("(?s)^{}$", quoted())))
+}
+
+/// Which pattern a rule has is compared as text; each expression stands in the configuration itself. One that came from an
+/// attribute would be compiled anew for every span.
+fn any_pattern(patterns: &BTreeSet<(&str, String)>, value: &str) -> String {
+    let each = patterns.iter().map(|(pattern, regex)| {
+        format!("({value} == {} and IsMatch(span.name, {}))", literal(pattern), literal(regex))
+    });
+    format!("({})", each.collect::<Vec<_>>().join(" or "))
 }

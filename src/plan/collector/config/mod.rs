@@ -93,7 +93,14 @@ struct Source {
 #[serde(untagged)]
 enum Connector {
     Forward {},
-    SpanMetrics { dimensions: Vec<Dimension>, metrics_flush_interval: &'static str },
+    SpanMetrics {
+        dimensions: Vec<Dimension>,
+        metrics_flush_interval: &'static str,
+        /// Series that nobody adds to any more are forgotten.
+        metrics_expiration: &'static str,
+        /// Series of one resource; what is beyond them is counted as one. Span names with numbers in them would fill the memory.
+        aggregation_cardinality_limit: u32,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -200,8 +207,7 @@ impl<'a> Builder<'a> {
         if self.inputs.settings.identity == Identity::Connection {
             processors.extend(self.identity());
         }
-        let scrub = self.inputs.settings.spec.scrub.clone().unwrap_or_default();
-        processors.push(self.processor(SCRUB, Processor::Transform(scrub::scrub(&scrub, self.names))));
+        processors.push(self.scrub());
         let mut exporters = Vec::new();
         if let Some(metrics) = self.span_metrics() {
             exporters.push(metrics);
@@ -211,11 +217,19 @@ impl<'a> Builder<'a> {
         self.pipeline("traces/in", &["otlp"], processors, exporters);
     }
 
+    fn scrub(&mut self) -> String {
+        let scrub = self.inputs.settings.spec.scrub.clone().unwrap_or_default();
+        self.processor(SCRUB, Processor::Transform(scrub::scrub(&scrub, self.names)))
+    }
+
     /// What senders say about their pod is forgotten before the connection says it: the processor fills only what is empty.
     fn identity(&mut self) -> [String; 2] {
         let metadata = vec!["k8s.namespace.name", "k8s.pod.name", "k8s.pod.uid", "k8s.node.name"];
-        let forget = metadata.iter().map(|name| format!("delete_key(resource.attributes, {})", text::literal(name)));
-        let unclaim = Transform::new([Group::new(Context::Resource, forget)]);
+        // By pattern: `delete_key` would leave the second of two attributes of one name.
+        let names: Vec<_> = metadata.iter().map(|name| text::quote_regex(name)).collect();
+        let claims = text::literal(&format!("^({})$", names.join("|")));
+        let forget = format!("delete_matching_keys(resource.attributes, {claims})");
+        let unclaim = Transform::new([Group::new(Context::Resource, [forget])]);
         let processor = Processor::Identity {
             extract: Extract { metadata },
             pod_association: [Association { sources: [Source { from: "connection" }] }],
@@ -232,7 +246,12 @@ impl<'a> Builder<'a> {
         }
         let dimensions = settings.spec.span_metrics.iter().flat_map(|metrics| &metrics.dimensions);
         let dimensions = dimensions.map(|name| Dimension { name: name.as_str().into() }).collect();
-        let connector = Connector::SpanMetrics { dimensions, metrics_flush_interval: "15s" };
+        let connector = Connector::SpanMetrics {
+            dimensions,
+            metrics_flush_interval: "15s",
+            metrics_expiration: "10m",
+            aggregation_cardinality_limit: 2_000,
+        };
         let name = self.names.span_metrics.to_owned();
         self.file.connectors.insert(name.clone(), connector);
         let backends = self.backends(Signal::Metrics);
@@ -252,7 +271,8 @@ impl<'a> Builder<'a> {
             self.processor(UNMARK, Processor::Transform(mark::unmark())),
         ];
         if self.tier == Tier::Sampler {
-            processors.insert(0, LIMITER.to_owned());
+            // Routers have scrubbed already; a span that got here past them must not be the one that leaves with its secrets.
+            processors.splice(..0, [LIMITER.to_owned(), self.scrub()]);
         }
         let backends = self.backends(Signal::Traces);
         let receiver = if self.tier == Tier::Sampler { "otlp" } else { FORWARD };
@@ -272,8 +292,8 @@ impl<'a> Builder<'a> {
         // Routers have no volume: only what was sampled waits on disk.
         let is_stored = settings.has_storage() && (self.tier == Tier::Sampler || !settings.has_sampler_tier());
         let mut names = Vec::new();
-        for (at, backend) in settings.spec.backends.iter().enumerate().filter(|(_, backend)| backend.takes(signal)) {
-            let (name, exporter, variables) = to_backend(at, backend, settings, self.names, is_stored);
+        for backend in settings.spec.backends.iter().filter(|backend| backend.takes(signal)) {
+            let (name, exporter, variables) = to_backend(backend, settings, self.names, is_stored, &self.variables);
             self.file.exporters.insert(name.clone(), exporter);
             names.push(name);
             for variable in variables {

@@ -62,13 +62,15 @@ struct Part {
 enum PartRule {
     StringAttribute { string_attribute: StringAttribute },
     Probabilistic { probabilistic: Probabilistic },
-    Not { not: Not },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct StringAttribute {
     key: &'static str,
     values: Vec<Text>,
+    /// Whether it must be nowhere in the trace. Every version in the range knows this; a `not` inside of an `and` came with 0.154.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    invert_match: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -94,11 +96,6 @@ struct And {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Drop {
     drop_sub_policy: [Part; 1],
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct Not {
-    not_sub_policy: Box<Part>,
 }
 
 /// The sampler of a collector: what is dropped, what is kept whatever the ratios say, then one policy for each ratio, and one
@@ -154,18 +151,14 @@ fn offer(name: String, ratio: Ratio, marks: &[String], unless: &[String]) -> Pol
     }
     parts.push(Part { name: "offer".into(), rule: PartRule::StringAttribute { string_attribute: marks } });
     if !unless.is_empty() {
-        let earlier = Part {
-            name: "earlier".into(),
-            rule: PartRule::StringAttribute { string_attribute: attribute(MARK, unless.iter().map(String::as_str)) },
-        };
-        let not = Not { not_sub_policy: Box::new(earlier) };
-        parts.push(Part { name: "unless".into(), rule: PartRule::Not { not } });
+        let earlier = StringAttribute { invert_match: true, ..attribute(MARK, unless.iter().map(String::as_str)) };
+        parts.push(Part { name: "unless".into(), rule: PartRule::StringAttribute { string_attribute: earlier } });
     }
     Policy { name: name.into(), rule: Rule::And { and: And { and_sub_policy: parts } } }
 }
 
 fn attribute<'a>(key: &'static str, values: impl IntoIterator<Item = &'a str>) -> StringAttribute {
-    StringAttribute { key, values: values.into_iter().map(Text::from).collect() }
+    StringAttribute { key, values: values.into_iter().map(Text::from).collect(), invert_match: false }
 }
 
 fn has<'a>(key: &'static str, values: impl IntoIterator<Item = &'a str>) -> Part {

@@ -14,27 +14,33 @@ use crate::api::Scrub;
 const ALWAYS: [&str; 5] = ["authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"];
 /// One attribute under the names of two versions of the semantic conventions: truncated alike.
 const URL: [&str; 2] = ["http.url", "url.full"];
-/// Attributes that hold headers as one map.
-const HEADER_MAPS: [&str; 4] =
-    ["http.request.header", "http.response.header", "rpc.request.metadata", "rpc.response.metadata"];
 
-/// Removes headers, named attributes and the ends of long texts from resources, spans and span events.
+/// Removes headers, named attributes and the ends of long texts from resources, scopes, spans and span events.
 pub(in crate::plan::collector) fn scrub(settings: &Scrub, names: Names) -> Transform {
     let headers = headers(settings);
     let truncated = truncated(settings);
-    let contexts = [Context::Resource, Context::Span, Context::SpanEvent];
+    let contexts = [Context::Resource, Context::Scope, Context::Span, Context::SpanEvent];
     Transform::new(contexts.map(|context| {
         let attributes = context.attributes();
-        let mut statements = vec![format!("delete_matching_keys({attributes}, {})", literal(&pattern(&headers)))];
+        // By patterns: `delete_key` would leave the second of two attributes of one name.
+        let delete = |pattern: &str| format!("delete_matching_keys({attributes}, {})", literal(pattern));
+        let mut statements = vec![delete(&pattern(&headers))];
         if context == Context::Resource {
             // Metrics of spans carry every attribute of a resource, and are made before marks are set.
-            statements.push(format!("delete_matching_keys({attributes}, {})", literal(OURS)));
+            statements.push(delete(OURS));
         }
-        statements.extend(HEADER_MAPS.map(|name| in_map(attributes, name, &headers)));
-        let removed = settings.attributes.iter().collect::<BTreeSet<_>>();
-        statements.extend(removed.into_iter().map(|name| format!("delete_key({attributes}, {})", literal(name))));
-        for (name, bytes) in &truncated {
-            statements.extend(truncate(&format!("{attributes}[{}]", literal(name)), *bytes, names));
+        let removed: BTreeSet<_> = settings.attributes.iter().map(|name| quote_regex(name)).collect();
+        if !removed.is_empty() {
+            let removed: Vec<_> = removed.into_iter().collect();
+            statements.push(delete(&format!("(?s)^({})$", removed.join("|"))));
+        }
+        for (at, (name, bytes)) in truncated.iter().enumerate() {
+            let path = format!("{attributes}[{}]", literal(name));
+            let only = format!("{}[\"{at}\"]", context.cache());
+            statements.push(format!("set({only}, {path})"));
+            statements.push(format!("{} where {only} != nil", delete(&format!("(?s)^{}$", quote_regex(name)))));
+            statements.push(format!("set({path}, {only}) where {only} != nil"));
+            statements.extend(truncate(&path, *bytes, names));
         }
         Group::new(context, statements)
     }))
@@ -53,16 +59,11 @@ fn any_header(headers: &BTreeSet<String>) -> String {
     format!("({})", spelt.into_iter().collect::<Vec<_>>().join("|"))
 }
 
-/// The attributes that hold one of the headers: HTTP headers and RPC metadata, of every RPC system, in any case.
+/// The attributes that hold one of the headers: HTTP headers and RPC metadata, of every RPC system, in any case; and those
+/// that hold all headers in one value, whose parts cannot be told apart for certain.
 fn pattern(headers: &BTreeSet<String>) -> String {
-    let places = r"http[.](request|response)[.]header|rpc[.]([a-z0-9_]+[.])?(request|response)[.]metadata";
-    format!("(?i)^({places})[.]{}$", any_header(headers))
-}
-
-fn in_map(attributes: &str, name: &str, headers: &BTreeSet<String>) -> String {
-    let map = format!("{attributes}[{}]", literal(name));
-    let keys = literal(&format!("(?i)^{}$", any_header(headers)));
-    format!("delete_matching_keys({map}, {keys}) where IsMap({map})")
+    let places = r"http[.](request|response)[.]header|rpc[.]([a-z0-9_-]+[.])?(request|response)[.]metadata";
+    format!("(?is)^({places})([.]{}([.].*)?)?$", any_header(headers))
 }
 
 /// Limits in bytes, by attribute; both names of the URL where one is listed.

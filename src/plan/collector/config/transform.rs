@@ -11,6 +11,8 @@ use super::text::Text;
 pub(in crate::plan::collector) enum Context {
     /// Each resource.
     Resource,
+    /// Each instrumentation scope.
+    Scope,
     /// Each span.
     Span,
     /// Each event of a span.
@@ -22,8 +24,19 @@ impl Context {
     pub(in crate::plan::collector) const fn attributes(self) -> &'static str {
         match self {
             Self::Resource => "resource.attributes",
+            Self::Scope => "scope.attributes",
             Self::Span => "span.attributes",
             Self::SpanEvent => "spanevent.attributes",
+        }
+    }
+
+    /// The path of what statements of a group remember for each other.
+    pub(in crate::plan::collector) const fn cache(self) -> &'static str {
+        match self {
+            Self::Resource => "resource.cache",
+            Self::Scope => "scope.cache",
+            Self::Span => "span.cache",
+            Self::SpanEvent => "spanevent.cache",
         }
     }
 }

@@ -47,10 +47,11 @@ impl Made<'_> {
         Some(self.owned(OwnedKind::PodDisruptionBudget, &object))
     }
 
-    /// Who may connect to the pods of a tier, where the user limits it.
+    /// Who may connect to the pods of a tier: where the user limits it, and always for samplers, which trust what they are
+    /// sent and are nobody's business but the routers'.
     pub(super) fn network_policy(&self, tier: Tier) -> Option<OwnedObject> {
-        let wanted = self.settings.spec.network_policy.as_ref()?;
-        if wanted.enabled == Some(false) {
+        let wanted = self.settings.spec.network_policy.as_ref().is_some_and(|wanted| wanted.enabled != Some(false));
+        if !wanted && tier == Tier::Collector {
             return None;
         }
         let senders = match tier {
