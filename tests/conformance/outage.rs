@@ -83,7 +83,9 @@ async fn a_collector_that_dies_under_load_costs_no_request() {
 
     let (normal, outage, again) = (before.rate(first), during.rate(down), after.rate(up));
     println!("requests a second: {normal:.1} before, {outage:.1} while the collector was dead, {again:.1} after");
-    assert!(outage >= 0.9 * normal && again >= 0.9 * normal, "{normal} {outage} {again}");
+    // A request that waited for the collector would take its timeout, two seconds in place of twenty milliseconds. What is
+    // less than a quarter is the noise of a machine that runs other tests at the same time.
+    assert!(outage >= 0.75 * normal && again >= 0.75 * normal, "{normal} {outage} {again}");
     assert!(after.faults < 0.5, "requests or threads failed: {after:?}\n{}", service.log_tail());
     assert!(service.logs().contains("Queue full"), "the outage was felt: {}", service.log_tail());
 }
