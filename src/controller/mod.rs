@@ -166,6 +166,8 @@ impl Controller {
         let mut leads = *self.leading.borrow_and_update();
         let mut watch_leading = true;
         loop {
+            // Whoever plans without the policies withdraws everything: a Lease that is won early has to wait.
+            let may_write = leads && self.context.index().is_synced();
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -188,7 +190,7 @@ impl Controller {
                     }
                     leads = now;
                 }
-                key = queue.next(), if leads && running.len() < CONCURRENCY => {
+                key = queue.next(), if may_write && running.len() < CONCURRENCY => {
                     let task = reconcile::reconcile(Arc::clone(&self.context), key.clone());
                     let named = key.clone();
                     let handle = running.spawn(async move { (named, task.await) });

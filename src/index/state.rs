@@ -94,8 +94,11 @@ impl Index {
         }
     }
 
-    /// Every key.
+    /// Every key; none before every source was heard of, which makes all of them dirty by itself.
     pub fn everything(&self) -> Dirty {
+        if !self.is_synced() {
+            return Dirty::default();
+        }
         let mut dirty = Dirty { identity: true, ..Dirty::default() };
         for namespace in self.snapshot.namespaces.values() {
             dirty.workloads.extend(namespace.workloads.keys().cloned());
