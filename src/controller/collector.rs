@@ -1,6 +1,6 @@
 //! A collector: its objects, its status, and the binding that some collectors share.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
@@ -12,14 +12,17 @@ use super::{Context, Outcome, reconcile::Reconciled};
 use crate::{
     api::{TracingCollectorStatus, condition},
     apply::{Announcement, ApplyError, apply_binding, apply_collector_status, apply_owned, delete_owned},
-    index::{Change, Collector, CollectorId, Snapshot},
+    index::{Change, Collector, CollectorId, OwnedId, OwnedKind, Snapshot},
     plan::collector::{
-        IDENTITY_ROLE, Tier, compile,
+        IDENTITY_ROLE, OwnedObject, Tier, compile,
         converge::{self, Goal, TierView, noted},
         identity_binding, rollout, status as plan_status, trouble,
     },
     watch::pods,
 };
+
+/// When an object that is about to go is looked at again.
+const GOING: Duration = Duration::from_secs(5);
 
 /// Writes what differs, in order; deletes what is no longer wanted.
 pub(super) async fn objects(context: &Context, id: &CollectorId) -> Reconciled {
@@ -35,22 +38,24 @@ pub(super) async fn objects(context: &Context, id: &CollectorId) -> Reconciled {
         let index = context.index();
         converge::goal(index.snapshot(), &collector, &tiers, &said)
     };
-    let mut changes = vec![Change::Trouble(id.clone(), trouble)];
-    let written = write(context, &collector, &goal, &mut changes).await;
+    let Written { mut changes, error, is_going } = write(context, &collector, &goal).await;
     for tier in &tiers {
-        if tier.choice.outcome == rollout::Outcome::TakenBack && written.is_ok() {
+        if tier.choice.outcome == rollout::Outcome::TakenBack && error.is_none() {
             let because = said.get(&tier.desired.tier);
             tracing::warn!(collector = %id, configuration = tier.desired.hash, because, "configuration taken back");
         }
     }
-    let (outcome, fault) = match written {
-        Ok(()) => (goal.again.map_or(Outcome::Done, |until| Outcome::Again(pause(now, until))), None),
-        Err(ApplyError::Gone) => (Outcome::Failed, None),
-        Err(error) => {
+    let going = is_going.then_some(GOING);
+    let due = goal.again.map(|until| pause(now, until));
+    let (outcome, fault) = match error {
+        None => (going.into_iter().chain(due).min().map_or(Outcome::Done, Outcome::Again), None),
+        Some(ApplyError::Gone) => (Outcome::Failed, None),
+        Some(error) => {
             tracing::warn!(collector = %id, reason = error.reason(), %error, "objects not written");
             (Outcome::Failed, Some(error.fault()))
         }
     };
+    changes.push(Change::Trouble(id.clone(), trouble));
     changes.push(Change::CollectorFault(id.clone(), fault));
     Reconciled::new(outcome, changes)
 }
@@ -74,9 +79,9 @@ fn tiers(context: &Context, snapshot: &Snapshot, collector: &Collector, now: Tim
 }
 
 /// A little later than due, so that it is due then.
-fn pause(now: Timestamp, until: Timestamp) -> std::time::Duration {
+fn pause(now: Timestamp, until: Timestamp) -> Duration {
     let left = until.duration_since(now).max(SignedDuration::ZERO);
-    std::time::Duration::try_from(left).unwrap_or_default() + std::time::Duration::from_millis(10)
+    Duration::try_from(left).unwrap_or_default() + Duration::from_millis(10)
 }
 
 /// What the pods say of tiers that are not ready.
@@ -104,25 +109,79 @@ fn workload(context: &Context, tier: &TierView) -> Option<Value> {
     Some(live.value.as_ref().clone())
 }
 
-async fn write(
-    context: &Context,
-    collector: &Collector,
-    goal: &Goal,
-    changes: &mut Vec<Change>,
-) -> Result<(), ApplyError> {
+/// What came of writing the objects of a collector.
+#[derive(Default)]
+struct Written {
+    changes: Vec<Change>,
+    /// The first failure; it holds up only what depends on it.
+    error: Option<ApplyError>,
+    /// Whether something is about to go of which nothing will be heard.
+    is_going: bool,
+}
+
+impl Written {
+    fn failed(&mut self, collector: &Collector, id: &OwnedId, error: ApplyError) {
+        let (kind, name) = (id.kind.as_str(), id.name.as_str());
+        tracing::debug!(collector = %collector.id, kind, name, %error, "not written");
+        self.error.get_or_insert(error);
+    }
+}
+
+async fn write(context: &Context, collector: &Collector, goal: &Goal) -> Written {
+    let mut written = Written::default();
+    let mut missing: Vec<&OwnedId> = Vec::new();
     for application in &goal.applies {
         let id = &application.object.id;
-        let learnt = apply_owned(&context.client, collector, application).await?;
-        if !learnt.is_empty() {
-            tracing::info!(collector = %collector.id, kind = id.kind.as_str(), name = id.name, "written");
+        if missing.iter().any(|missing| needs(&application.object, missing)) {
+            continue;
         }
-        changes.extend(learnt);
+        match apply_owned(&context.client, collector, application).await {
+            Ok(applied) => {
+                if applied.was_written {
+                    tracing::info!(collector = %collector.id, kind = id.kind.as_str(), name = id.name, "written");
+                }
+                written.is_going |= applied.is_going;
+                missing.extend(applied.is_going.then_some(id));
+                written.changes.extend(applied.changes);
+            }
+            Err(error) => {
+                missing.push(id);
+                written.failed(collector, id, error);
+            }
+        }
     }
+    // Where something is missing, what serves stays; old configurations go in any case. What a workload may need that was
+    // not known is not known either.
+    let is_whole = missing.is_empty();
+    let is_turning = goal.deletes.iter().any(|live| live.id.is_workload());
+    let is_blind = goal.applies.iter().any(|application| application.is_new_workload());
     for live in &goal.deletes {
-        changes.push(delete_owned(&context.client, live).await?);
-        tracing::info!(collector = %collector.id, kind = live.id.kind.as_str(), name = live.id.name, "deleted");
+        if is_blind || !is_whole && (is_turning || live.id.kind != OwnedKind::ConfigMap) {
+            continue;
+        }
+        match delete_owned(&context.client, live).await {
+            Ok(change) => {
+                tracing::info!(collector = %collector.id, kind = live.id.kind.as_str(), name = live.id.name, "deleted");
+                written.changes.push(change);
+            }
+            Err(error) => written.failed(collector, &live.id, error),
+        }
     }
-    Ok(())
+    written
+}
+
+/// Whether an object is a workload whose pods could not start, or not as meant, without the other one.
+fn needs(object: &OwnedObject, other: &OwnedId) -> bool {
+    let mounted = || {
+        let template = object.manifest.pointer("/spec/template")?;
+        Some(format!("{}-{}", object.id.name, trouble::configuration_of(template, &object.id.name)?))
+    };
+    object.id.is_workload()
+        && match other.kind {
+            OwnedKind::ServiceAccount => true,
+            OwnedKind::ConfigMap => mounted().as_deref() == Some(other.name.as_str()),
+            _ => false,
+        }
 }
 
 /// Writes the status where it differs.

@@ -90,8 +90,8 @@ pub enum Change {
     Owned(LiveObject),
     /// The answer to a write of such an object, as for workloads.
     OwnedWritten(LiveObject),
-    /// Such an object is gone.
-    OwnedGone(OwnedId),
+    /// Such an object is gone: the one with this uid, where it is known, and no other of its name.
+    OwnedGone(OwnedId, Option<String>),
     /// The answer to a write of such an object was not what was sent; the hash of that.
     Contested(OwnedId, String),
     /// All of them of a source.

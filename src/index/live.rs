@@ -147,7 +147,15 @@ impl Index {
         }
     }
 
-    pub(super) fn drop_owned(&mut self, key: &LiveKey, dirty: &mut Dirty) {
+    /// What was deleted may have a successor of the same name by now, which stays.
+    pub(super) fn owned_gone(&mut self, key: &LiveKey, uid: Option<&str>, dirty: &mut Dirty) {
+        let known = self.filed.get(key).and_then(|id| self.snapshot.owned.get(id)?.uid.as_deref());
+        if known.is_none() || uid.is_none() || known == uid {
+            self.drop_owned(key, dirty);
+        }
+    }
+
+    fn drop_owned(&mut self, key: &LiveKey, dirty: &mut Dirty) {
         self.owned_versions.0.remove(key);
         let Some(id) = self.filed.remove(key) else { return };
         let was_ready = self.snapshot.has_ready_pods(&id.collector);

@@ -82,7 +82,7 @@ impl Index {
             Change::Namespaces(source, namespaces) => self.reset_labels(&source, namespaces, dirty),
             Change::Owned(live) => self.owned_event(live, dirty),
             Change::OwnedWritten(live) => self.owned_written(live, dirty),
-            Change::OwnedGone(id) => self.drop_owned(&id.key(), dirty),
+            Change::OwnedGone(id, uid) => self.owned_gone(&id.key(), uid.as_deref(), dirty),
             Change::Contested(id, hash) => drop(self.snapshot.contested.insert(id, hash)),
             Change::AllOwned(source, all) => self.reset_owned(&source, all, dirty),
             Change::Secret(id, state) => self.put_secret(&id, state, dirty),

@@ -70,6 +70,20 @@ async fn what_does_not_become_ready_is_taken_back_and_the_next_edit_is_tried_afr
         |reason: &str| events.iter().any(|(object, known, _)| object == "TracingCollector/gw" && known == reason);
     assert!(said("ConfigurationRefused") && said("Ready"), "{events:?}");
 
+    // Without the label by which it is watched, the workload still says what was refused.
+    let mark = world.plane.audit_mark();
+    world.kubectl(&["label", "deployment", "gw-collector", "app.kubernetes.io/managed-by-"]).success();
+    let repaired = world
+        .until("the label is back", "Deployment", "gw-collector", |live| {
+            let label = &live["metadata"]["labels"]["app.kubernetes.io/managed-by"];
+            label.is_string().then_some(()).ok_or_else(|| label.to_string())
+        })
+        .await;
+    assert_eq!(repaired["metadata"]["annotations"]["tracesteward.io/refused"], json!(broken));
+    assert_eq!(template(&world, "Deployment").await, good);
+    taken_back(&world, |desired| desired == broken).await;
+    assert_eq!(world.counted(mark), ["patch deployments/gw-collector 200"]);
+
     // What is desired next is tried, and what was refused too once something else was desired.
     world.apply(&with_image("broken:2"));
     let second = taken_back(&world, |desired| desired != broken).await;

@@ -71,6 +71,13 @@ pub struct Application {
     pub live: Option<LiveObject>,
 }
 
+impl Application {
+    /// Whether this is a workload of which nothing is known yet.
+    pub fn is_new_workload(&self) -> bool {
+        self.object.id.is_workload() && self.live.is_none()
+    }
+}
+
 /// What has to be written for a collector.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Goal {
@@ -109,7 +116,7 @@ fn tier(
     timeout: Duration,
 ) -> TierView {
     let name = tier_name(collector, desired.tier);
-    let workload = all.iter().map(|object| &object.id).find(|id| is_workload(id) && id.name == name).cloned();
+    let workload = all.iter().map(|object| &object.id).find(|id| id.is_workload() && id.name == name).cloned();
     let live = workload.as_ref().and_then(|id| snapshot.owned.get(id)).filter(|live| is_own(collector, live));
     let mut state = live.map(TierState::read).unwrap_or_default();
     let last_good = state.last_good.as_ref().and_then(|hash| stored(snapshot, collector, desired.tier, hash));
@@ -150,10 +157,6 @@ pub fn tier_name(collector: &Collector, tier: Tier) -> String {
         Tier::Collector => collector_name(&collector.id.name),
         Tier::Sampler => sampler_name(&collector.id.name),
     }
-}
-
-fn is_workload(id: &OwnedId) -> bool {
-    matches!(id.kind, OwnedKind::Deployment | OwnedKind::StatefulSet)
 }
 
 /// Whether an object belongs to this incarnation of the collector.
@@ -261,7 +264,10 @@ fn deletes(
     // What served before serves until what follows it is ready.
     let is_settled = tiers.iter().all(|tier| tier.choice.outcome == Outcome::Live);
     let kept = kept(snapshot, collector, tiers);
-    let is_of = |name: &str| tiers.iter().any(|tier| name.starts_with(&tier_name(collector, tier.desired.tier)));
+    // The plain name of a tier is that of a ConfigMap for somebody else, who reads it until the tier's own pods are ready.
+    let prefixes: Vec<_> =
+        tiers.iter().map(|tier| format!("{}-", tier_name(collector, tier.desired.tier))).collect();
+    let is_of = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
     let is_kept = |live: &LiveObject| match live.id.kind {
         OwnedKind::ConfigMap if is_of(&live.id.name) => kept.contains(&live.id.name),
         _ => !is_settled,

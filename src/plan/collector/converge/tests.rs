@@ -58,7 +58,7 @@ impl Cluster {
         }
         for live in goal.deletes {
             done.push(format!("- {} {}", live.id.kind.as_str(), live.id.name));
-            self.index.update(Change::OwnedGone(live.id));
+            self.index.update(Change::OwnedGone(live.id, live.uid));
         }
         done
     }
@@ -82,7 +82,7 @@ impl Cluster {
     /// All pods are ready with what is in the template.
     fn ready(&mut self) {
         let workloads: Vec<_> =
-            self.index.snapshot().owned.values().filter(|live| is_workload(&live.id)).cloned().collect();
+            self.index.snapshot().owned.values().filter(|live| live.id.is_workload()).cloned().collect();
         for live in workloads {
             let mut value = live.value.as_ref().clone();
             let replicas = value["spec"]["replicas"].as_i64().unwrap_or(1);
@@ -103,7 +103,7 @@ impl Cluster {
     }
 
     fn workload(&self) -> LiveObject {
-        self.index.snapshot().owned.values().find(|live| is_workload(&live.id)).unwrap().clone()
+        self.index.snapshot().owned.values().find(|live| live.id.is_workload()).unwrap().clone()
     }
 
     fn configurations(&self) -> usize {
@@ -239,6 +239,12 @@ fn what_served_before_serves_until_what_follows_is_ready() {
         "{round:?}"
     );
     assert_eq!((cluster.round().len(), cluster.index.snapshot().owned.len()), (0, 1));
+    cluster.set(&json!({}));
+    let round = cluster.round();
+    assert!(round.iter().all(|line| !line.starts_with('-')), "somebody else's pods still read it: {round:?}");
+    cluster.ready();
+    let round = cluster.round();
+    assert!(round.contains(&"- ConfigMap gw-collector".to_owned()), "{round:?}");
 }
 
 #[test]
@@ -250,4 +256,15 @@ fn objects_of_others_are_never_among_what_is_deleted() {
     assert_eq!(cluster.round(), [""; 0]);
     let id = CollectorId { namespace: "ns".into(), name: "gw".into() };
     assert_eq!(cluster.index.snapshot().owned_by(&id).filter(|(id, _)| id.kind == OwnedKind::StatefulSet).count(), 1);
+}
+
+#[test]
+fn the_successor_of_what_was_deleted_stays() {
+    let mut cluster = Cluster::live();
+    let live = cluster.workload();
+    let before = Some("an earlier one".to_owned());
+    assert_eq!(cluster.index.update(Change::OwnedGone(live.id.clone(), before)), crate::index::Dirty::default());
+    assert_eq!(cluster.workload(), live);
+    cluster.index.update(Change::OwnedGone(live.id.clone(), live.uid));
+    assert!(!cluster.index.snapshot().owned.contains_key(&live.id));
 }
