@@ -14,13 +14,17 @@ use crate::{
     apply::{Announcement, ApplyError, apply_binding, apply_collector_status, apply_owned, delete_owned},
     index::{Change, Collector, CollectorId, OwnedId, OwnedKind, Snapshot},
     plan::collector::{
-        IDENTITY_ROLE, OwnedObject, Tier, compile,
+        CONFIGURATION_HASH, IDENTITY_ROLE, OwnedObject, Tier, compile,
         converge::{self, Goal, TierView, noted},
-        identity_binding, rollout, status as plan_status, trouble,
+        has_account, identity_binding, rollout, status as plan_status, trouble,
     },
     watch::pods,
 };
 
+/// How often the binding of collectors is looked at while it is needed.
+const BINDING_RECHECK: Duration = Duration::from_secs(300);
+/// How often pods are asked while a rollout waits for them: what they say changes without an event of the workload.
+const LOOK: Duration = Duration::from_secs(10);
 /// When an object that is about to go is looked at again.
 const GOING: Duration = Duration::from_secs(5);
 
@@ -28,17 +32,26 @@ const GOING: Duration = Duration::from_secs(5);
 pub(super) async fn objects(context: &Context, id: &CollectorId) -> Reconciled {
     let now = Timestamp::now();
     let Some((collector, tiers)) = plan(context, id, now) else { return Reconciled::new(Outcome::Done, None) };
-    let said = said(context, &collector, &tiers).await;
+    let mut said = said(context, &collector, &tiers).await;
     // Pods were asked, which took a while: what is decided is decided on what is known now.
     let again =
         if tiers.iter().any(TierView::is_in_trouble) { plan(context, id, now) } else { Some((collector, tiers)) };
     let Some((collector, tiers)) = again else { return Reconciled::new(Outcome::Done, None) };
-    let trouble = said.values().next().cloned();
     let goal = {
         let index = context.index();
+        // What is taken back now was heard of before, if nothing is said at just this moment.
+        if let Some(known) = index.snapshot().troubles.get(id) {
+            for tier in tiers.iter().filter(|tier| tier.choice.outcome == rollout::Outcome::TakenBack) {
+                said.entry(tier.desired.tier).or_insert_with(|| known.clone());
+            }
+        }
         converge::goal(index.snapshot(), &collector, &tiers, &said)
     };
-    let Written { mut changes, error, is_going } = write(context, &collector, &goal).await;
+    let trouble = said.values().next().cloned();
+    let Written { mut changes, error, is_going, is_cut_off } = write(context, &collector, &goal).await;
+    if is_cut_off {
+        return Reconciled::new(Outcome::Done, changes);
+    }
     for tier in &tiers {
         if tier.choice.outcome == rollout::Outcome::TakenBack && error.is_none() {
             let because = said.get(&tier.desired.tier);
@@ -47,8 +60,11 @@ pub(super) async fn objects(context: &Context, id: &CollectorId) -> Reconciled {
     }
     let going = is_going.then_some(GOING);
     let due = goal.again.map(|until| pause(now, until));
+    let waits =
+        |tier: &TierView| matches!(tier.choice.outcome, rollout::Outcome::Waiting(_)) && tier.is_in_trouble();
+    let look = tiers.iter().any(waits).then_some(LOOK);
     let (outcome, fault) = match error {
-        None => (going.into_iter().chain(due).min().map_or(Outcome::Done, Outcome::Again), None),
+        None => (going.into_iter().chain(due).chain(look).min().map_or(Outcome::Done, Outcome::Again), None),
         Some(ApplyError::Gone) => (Outcome::Failed, None),
         Some(error) => {
             tracing::warn!(collector = %id, reason = error.reason(), %error, "objects not written");
@@ -90,8 +106,10 @@ async fn said(context: &Context, collector: &Collector, tiers: &[TierView]) -> B
     for tier in tiers.iter().filter(|tier| tier.is_in_trouble()) {
         let Some(workload) = workload(context, tier) else { continue };
         let labels = workload.pointer("/spec/selector/matchLabels").cloned().unwrap_or_default();
-        let labels: BTreeMap<String, String> = serde_json::from_value(labels).unwrap_or_default();
+        let mut labels: BTreeMap<String, String> = serde_json::from_value(labels).unwrap_or_default();
         let Some(hash) = tier.state.template.as_deref().filter(|_| !labels.is_empty()) else { continue };
+        // Of many pods those that may be in trouble: old ones that serve until then would fill the page.
+        labels.insert(CONFIGURATION_HASH.to_owned(), hash.to_owned());
         match pods(&context.client, &collector.id.namespace, &labels).await {
             Ok(pods) => {
                 let name = converge::tier_name(collector, tier.desired.tier);
@@ -117,6 +135,8 @@ struct Written {
     error: Option<ApplyError>,
     /// Whether something is about to go of which nothing will be heard.
     is_going: bool,
+    /// Whether this process may not write any more: another one does the rest.
+    is_cut_off: bool,
 }
 
 impl Written {
@@ -134,6 +154,9 @@ async fn write(context: &Context, collector: &Collector, goal: &Goal) -> Written
         let id = &application.object.id;
         if missing.iter().any(|missing| needs(&application.object, missing)) {
             continue;
+        }
+        if !context.leads() {
+            return Written { is_cut_off: true, ..written };
         }
         match apply_owned(&context.client, collector, application).await {
             Ok(applied) => {
@@ -158,6 +181,9 @@ async fn write(context: &Context, collector: &Collector, goal: &Goal) -> Written
     for live in &goal.deletes {
         if is_blind || !is_whole && (is_turning || live.id.kind != OwnedKind::ConfigMap) {
             continue;
+        }
+        if !context.leads() {
+            return Written { is_cut_off: true, ..written };
         }
         match delete_owned(&context.client, live).await {
             Ok(change) => {
@@ -232,20 +258,28 @@ fn announcement(collector: &Collector, status: &TracingCollectorStatus) -> Optio
 pub(super) async fn identity(context: &Context) -> Reconciled {
     let wanted = {
         let index = context.index();
-        identity_binding(index.snapshot().collectors.values().filter(|collector| !collector.deleting)).map(noted)
+        let snapshot = index.snapshot();
+        // An account of this name that is somebody else's gets no right.
+        identity_binding(snapshot.collectors.values().filter(|collector| has_account(snapshot, collector))).map(noted)
     };
+    if !context.leads() {
+        return Reconciled::new(Outcome::Done, None);
+    }
     match apply_binding(&context.client, IDENTITY_ROLE, wanted.as_ref()).await {
         Ok(was_written) => {
             if was_written {
                 tracing::info!(is_wanted = wanted.is_some(), "the binding of collectors was written");
             }
-            Reconciled::new(Outcome::Done, Some(Change::IdentityFault(None)))
+            // It is not watched.
+            let outcome = if wanted.is_some() { Outcome::Again(BINDING_RECHECK) } else { Outcome::Done };
+            Reconciled::new(outcome, Some(Change::IdentityFault(None)))
         }
         // Who has no right to the binding, and no collector that needs it, is told so by nobody.
-        Err(_) if wanted.is_none() => Reconciled::new(Outcome::Done, Some(Change::IdentityFault(None))),
+        Err(ApplyError::Forbidden(_) | ApplyError::Gone) if wanted.is_none() => Reconciled::new(Outcome::Done, Some(Change::IdentityFault(None))),
         Err(error) => {
             tracing::warn!(reason = error.reason(), %error, "the binding of collectors could not be written");
-            Reconciled::new(Outcome::Failed, Some(Change::IdentityFault(Some(error.fault()))))
+            let fault = wanted.map(|_| error.fault());
+            Reconciled::new(Outcome::Failed, Some(Change::IdentityFault(fault)))
         }
     }
 }

@@ -131,6 +131,8 @@ impl Index {
             }
             dirty.collectors.insert(known.id.clone().collector);
         }
+        // Whose account it is decides what it may look up.
+        dirty.identity |= live.id.kind == OwnedKind::ServiceAccount;
         let collectors: BTreeSet<CollectorId> =
             filed.iter().map(|id| id.collector.clone()).chain([live.id.collector.clone()]).collect();
         let were_ready: Vec<bool> = collectors.iter().map(|id| self.snapshot.has_ready_pods(id)).collect();
@@ -159,6 +161,7 @@ impl Index {
         self.owned_versions.0.remove(key);
         let Some(id) = self.filed.remove(key) else { return };
         let was_ready = self.snapshot.has_ready_pods(&id.collector);
+        dirty.identity |= id.kind == OwnedKind::ServiceAccount;
         self.snapshot.owned.remove(&id);
         self.snapshot.contested.remove(&id);
         if self.snapshot.has_ready_pods(&id.collector) != was_ready {

@@ -180,6 +180,47 @@ async fn a_first_start_waits_and_says_why() {
 }
 
 #[tokio::test]
+async fn what_pods_say_is_heard_while_they_are_waited_for() {
+    let world = World::new(shared().await, "heard").await;
+    let kubelet = Kubelet::start(&world);
+    world.apply(&with_image("good:1"));
+    let _operator = world.operator(&["--collector-ready-timeout", "10m"]).await;
+    let good = hash(&world.collector_rests("gw").await, "live");
+    drop(kubelet);
+    world.apply(&with_image("slow:1"));
+    eventually("it is on its way", SOON, async || {
+        let now = template(&world, "Deployment").await;
+        (now != good).then_some(()).ok_or(now)
+    })
+    .await;
+    world.collector_is("gw", "Unknown/RollingOut").await;
+    // The workload says no more from now on: that a pod crashes is no event of it.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    crash(&world, "slow").await;
+    world
+        .until("it says why", "TracingCollector", "gw", |object| {
+            message(object, "Ready").contains("ErrImagePull").then_some(()).ok_or_else(|| message(object, "Ready"))
+        })
+        .await;
+}
+
+/// Says of pods with this image that it cannot be pulled.
+async fn crash(world: &World<'_>, image: &str) {
+    let pods = world.api("Pod").list(&ListParams::default()).await.unwrap();
+    let meant: Vec<_> = pods.items.iter().filter(|pod| pod.data.to_string().contains(image)).collect();
+    assert!(!meant.is_empty());
+    for pod in meant {
+        let container = &pod.data["spec"]["containers"][0];
+        let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}});
+        let status = json!({"name": container["name"], "image": container["image"], "imageID": "", "ready": false,
+            "started": false, "restartCount": 0, "state": waiting});
+        let patch = Patch::Merge(json!({"status": {"phase": "Pending", "containerStatuses": [status]}}));
+        let name = pod.metadata.name.clone().unwrap();
+        world.api("Pod").patch_status(&name, &PatchParams::default(), &patch).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_statefulset_is_taken_back_too() {
     let world = World::new(shared().await, "stateful").await;
     let _kubelet = Kubelet::start(&world);

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     index::{Change, CollectorId, Index},
-    plan::{collector::compile, read_collector},
+    plan::{
+        collector::{compile, has_account},
+        read_collector,
+    },
 };
 
 /// A collector, and what was made for it.
@@ -267,4 +270,27 @@ fn the_successor_of_what_was_deleted_stays() {
     assert_eq!(cluster.workload(), live);
     cluster.index.update(Change::OwnedGone(live.id.clone(), live.uid));
     assert!(!cluster.index.snapshot().owned.contains_key(&live.id));
+}
+
+#[test]
+fn only_an_account_of_its_own_may_look_up_senders() {
+    let mut cluster = Cluster::new();
+    cluster.set(&json!({"identity": "Connection"}));
+    let has = |cluster: &Cluster| {
+        let snapshot = cluster.index.snapshot();
+        has_account(snapshot, snapshot.collectors.values().next().unwrap())
+    };
+    assert!(!has(&cluster), "not made yet");
+    let account = |owner: &str| {
+        let owner = json!([{"apiVersion": "tracesteward.io/v1alpha1", "kind": "TracingCollector", "name": "gw", "uid": owner}]);
+        let value = json!({"metadata": {"name": "gw-collector", "namespace": "ns", "uid": "x", "ownerReferences": owner}});
+        LiveObject::read(OwnedKind::ServiceAccount, value).unwrap()
+    };
+    assert!(cluster.index.update(Change::Owned(account("an earlier one"))).identity);
+    assert!(!has(&cluster));
+    assert!(cluster.index.update(Change::Owned(account("u"))).identity);
+    assert!(has(&cluster));
+    let live = account("u");
+    assert!(cluster.index.update(Change::OwnedGone(live.id, live.uid)).identity);
+    assert!(!has(&cluster));
 }
