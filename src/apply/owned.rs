@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::ApplyError;
 use crate::{
     api::MANAGER_OWNED,
-    index::{Change, Collector, LiveObject, MANAGED_BY, MANAGED_BY_LABEL, OwnedKind},
-    plan::collector::converge::{Application, applied, is_as_meant, is_own},
+    index::{Change, Collector, Contested, LiveObject, MANAGED_BY, MANAGED_BY_LABEL, OwnedKind},
+    plan::collector::converge::{Application, answered, applied, is_as_meant, is_own},
     watch::{owned_api, owned_from},
 };
 
@@ -104,12 +104,14 @@ pub async fn apply_owned(
     }
     let Some(written) = owned_from(id.kind, answer?) else { return Ok(Applied::default()) };
     let meant = &application.object.manifest;
-    let contested = applied(meant).filter(|_| !is_as_meant(&written.value, meant)).map(str::to_owned);
+    let contested = applied(meant)
+        .filter(|_| !is_as_meant(&written.value, meant))
+        .map(|sent| Contested { sent: sent.to_owned(), answered: answered(&written.value, meant) });
     if contested.is_some() {
         let (kind, name) = (id.kind.as_str(), id.name.as_str());
         tracing::warn!(kind, name, "something on the way to the API server changes this object; it is left at that");
     }
-    let contested = contested.map(|hash| Change::Contested(id.clone(), hash));
+    let contested = contested.map(|contested| Change::Contested(id.clone(), contested));
     let changes = contested.into_iter().chain([Change::OwnedWritten(written)]).collect();
     Ok(Applied { changes, was_written: true, is_going: false })
 }

@@ -15,7 +15,7 @@ use crate::{
     index::{Change, Collector, CollectorId, OwnedId, OwnedKind, Snapshot},
     plan::collector::{
         CONFIGURATION_HASH, IDENTITY_ROLE, OwnedObject, Tier, compile,
-        converge::{self, Goal, TierView, noted},
+        converge::{self, Application, Goal, TierView, noted},
         has_account, identity_binding, rollout, status as plan_status, trouble,
     },
     watch::pods,
@@ -60,8 +60,7 @@ pub(super) async fn objects(context: &Context, id: &CollectorId) -> Reconciled {
     }
     let going = is_going.then_some(GOING);
     let due = goal.again.map(|until| pause(now, until));
-    let waits =
-        |tier: &TierView| matches!(tier.choice.outcome, rollout::Outcome::Waiting(_)) && tier.is_in_trouble();
+    let waits = |tier: &TierView| matches!(tier.choice.outcome, rollout::Outcome::Waiting(_)) && tier.is_in_trouble();
     let look = tiers.iter().any(waits).then_some(LOOK);
     let (outcome, fault) = match error {
         None => (going.into_iter().chain(due).chain(look).min().map_or(Outcome::Done, Outcome::Again), None),
@@ -177,7 +176,7 @@ async fn write(context: &Context, collector: &Collector, goal: &Goal) -> Written
     // not known is not known either.
     let is_whole = missing.is_empty();
     let is_turning = goal.deletes.iter().any(|live| live.id.is_workload());
-    let is_blind = goal.applies.iter().any(|application| application.is_new_workload());
+    let is_blind = goal.applies.iter().any(Application::is_new_workload);
     for live in &goal.deletes {
         if is_blind || !is_whole && (is_turning || live.id.kind != OwnedKind::ConfigMap) {
             continue;
@@ -275,7 +274,9 @@ pub(super) async fn identity(context: &Context) -> Reconciled {
             Reconciled::new(outcome, Some(Change::IdentityFault(None)))
         }
         // Who has no right to the binding, and no collector that needs it, is told so by nobody.
-        Err(ApplyError::Forbidden(_) | ApplyError::Gone) if wanted.is_none() => Reconciled::new(Outcome::Done, Some(Change::IdentityFault(None))),
+        Err(ApplyError::Forbidden(_) | ApplyError::Gone) if wanted.is_none() => {
+            Reconciled::new(Outcome::Done, Some(Change::IdentityFault(None)))
+        }
         Err(error) => {
             tracing::warn!(reason = error.reason(), %error, "the binding of collectors could not be written");
             let fault = wanted.map(|_| error.fault());

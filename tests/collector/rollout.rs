@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::common::{Kubelet, LAST_WORDS, collector, hash, message};
+use crate::common::{Kubelet, LAST_WORDS, cannot_be_pulled, collector, hash, message};
 use crate::fixtures::{SOON, World, condition, shared, text};
 use crate::support::{consistently, eventually};
 
@@ -196,28 +196,12 @@ async fn what_pods_say_is_heard_while_they_are_waited_for() {
     world.collector_is("gw", "Unknown/RollingOut").await;
     // The workload says no more from now on: that a pod crashes is no event of it.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    crash(&world, "slow").await;
+    cannot_be_pulled(&world, "slow").await;
     world
         .until("it says why", "TracingCollector", "gw", |object| {
             message(object, "Ready").contains("ErrImagePull").then_some(()).ok_or_else(|| message(object, "Ready"))
         })
         .await;
-}
-
-/// Says of pods with this image that it cannot be pulled.
-async fn crash(world: &World<'_>, image: &str) {
-    let pods = world.api("Pod").list(&ListParams::default()).await.unwrap();
-    let meant: Vec<_> = pods.items.iter().filter(|pod| pod.data.to_string().contains(image)).collect();
-    assert!(!meant.is_empty());
-    for pod in meant {
-        let container = &pod.data["spec"]["containers"][0];
-        let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}});
-        let status = json!({"name": container["name"], "image": container["image"], "imageID": "", "ready": false,
-            "started": false, "restartCount": 0, "state": waiting});
-        let patch = Patch::Merge(json!({"status": {"phase": "Pending", "containerStatuses": [status]}}));
-        let name = pod.metadata.name.clone().unwrap();
-        world.api("Pod").patch_status(&name, &PatchParams::default(), &patch).await.unwrap();
-    }
 }
 
 #[tokio::test]

@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tracesteward::index::{Change, Dirty, ENV_NAMES, Index, Policy, SecretId, SecretState, Source, Watched, WorkloadKind};
+use tracesteward::index::{
+    Change, Dirty, ENV_NAMES, Index, Policy, SecretId, SecretState, Source, Watched, WorkloadKind,
+};
 use tracesteward::plan::{apply_patch, plan, plan_workload, read_policy};
 
 use super::common::{NAMESPACE, applied, managed, plan_of, policy, policy_at, policy_object, read, workload_object};

@@ -224,12 +224,36 @@ fn annotated(mut object: OwnedObject, tiers: &[TierView], said: &BTreeMap<Tier, 
 
 /// The manifest with its own hash: deterministic, as manifests are.
 pub fn noted(mut manifest: Value) -> Value {
-    let digest = Sha256::digest(manifest.to_string());
-    let number = digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    let hash = digest(&manifest);
     if let Some(Value::Object(metadata)) = manifest.get_mut("metadata") {
-        metadata.entry("annotations").or_insert_with(|| json!({}))[APPLIED] = json!(format!("{number:016x}"));
+        metadata.entry("annotations").or_insert_with(|| json!({}))[APPLIED] = json!(hash);
     }
     manifest
+}
+
+fn digest(value: &Value) -> String {
+    let digest = Sha256::digest(value.to_string());
+    let number = digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    format!("{number:016x}")
+}
+
+/// The digest of a live object without its status, and without what others note on it.
+pub fn answered(live: &Value, manifest: &Value) -> String {
+    let noted = |field: &str| {
+        let meant = manifest.pointer(field).and_then(Value::as_object);
+        let keys = meant.into_iter().flat_map(|map| map.keys());
+        let found: BTreeMap<_, _> =
+            keys.filter_map(|key| Some((key.clone(), live.pointer(field)?.get(key)?.clone()))).collect();
+        json!(found)
+    };
+    let fields = live.as_object().into_iter().flatten();
+    let own: BTreeMap<_, _> = fields.filter(|(field, _)| !["metadata", "status"].contains(&field.as_str())).collect();
+    digest(&json!([
+        own,
+        noted("/metadata/labels"),
+        noted("/metadata/annotations"),
+        live.pointer("/metadata/ownerReferences")
+    ]))
 }
 
 /// Whether a live object is what was meant, as far as it was.
@@ -246,9 +270,10 @@ fn differing(snapshot: &Snapshot, collector: &Collector, object: OwnedObject) ->
     let live = snapshot.owned.get(&object.id);
     if let Some(live) = live.filter(|live| is_own(collector, live)) {
         // What is going is applied anew once it is gone.
-        let contested = snapshot.contested.get(&object.id).map(String::as_str);
-        let is_sent =
-            contested.is_some() && contested == applied(&object.manifest) && contested == applied(&live.value);
+        let is_sent = snapshot.contested.get(&object.id).is_some_and(|contested| {
+            Some(contested.sent.as_str()) == applied(&object.manifest)
+                && contested.answered == answered(&live.value, &object.manifest)
+        });
         let is_settled = live.is_deleting() || is_sent || is_as_meant(&live.value, &object.manifest);
         return (!is_settled).then(|| Application { object, live: Some(live.clone()) });
     }
@@ -265,8 +290,7 @@ fn deletes(
     let is_settled = tiers.iter().all(|tier| tier.choice.outcome == Outcome::Live);
     let kept = kept(snapshot, collector, tiers);
     // The plain name of a tier is that of a ConfigMap for somebody else, who reads it until the tier's own pods are ready.
-    let prefixes: Vec<_> =
-        tiers.iter().map(|tier| format!("{}-", tier_name(collector, tier.desired.tier))).collect();
+    let prefixes: Vec<_> = tiers.iter().map(|tier| format!("{}-", tier_name(collector, tier.desired.tier))).collect();
     let is_of = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
     let is_kept = |live: &LiveObject| match live.id.kind {
         OwnedKind::ConfigMap if is_of(&live.id.name) => kept.contains(&live.id.name),
