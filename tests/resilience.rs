@@ -175,6 +175,47 @@ async fn only_the_leader_writes_and_another_takes_over() {
 }
 
 #[tokio::test]
+async fn a_leader_that_has_not_heard_of_everything_withdraws_nothing() {
+    let world = World::new(shared().await, "early").await;
+    for (kind, _) in KINDS {
+        world.apply(&workload(kind, &kind.to_lowercase(), &json!([])));
+    }
+    world.apply(&policy("all", &traced(0.5)));
+    let operator = world.operator(&["--leader-elect=true"]).await;
+    world.settled("all", "True/Ready", "matched=4 injected=4").await;
+    assert!(operator.stop().success());
+
+    // Policies can no longer be listed: they look as if there were none.
+    let role = format!("{}-tracesteward", world.home);
+    let resources = |value: &Value| {
+        let patch = json!([{"op": "replace", "path": "/rules/0/resources", "value": value}]).to_string();
+        world.plane.kubectl(&["patch", "clusterrole", &role, "--type=json", "-p", &patch]).success();
+    };
+    resources(&json!(["tracingcollectors"]));
+    let mark = world.plane.audit_mark();
+    let mut operator = world.spawn(&["--leader-elect=true"]);
+    eventually("it leads", FAILOVER, async || {
+        operator.logs().contains(r#""leads":true"#).then_some(()).ok_or_else(|| "it does not".to_owned())
+    })
+    .await;
+    consistently("nothing is written", Duration::from_secs(5), async || {
+        let counted = world.counted(mark);
+        counted.is_empty().then_some(()).ok_or_else(|| format!("{counted:#?}"))
+    })
+    .await;
+    assert_eq!(operator.get("/readyz").unwrap().status, 503, "it waits for the policies");
+    resources(&json!(["tracingpolicies", "tracingcollectors"]));
+    operator.wait_ready().await;
+    world.apply(&policy("all", &traced(0.25)));
+    eventually("it goes on", SOON, async || {
+        let counted = world.counted(mark);
+        (counted.len() == 4).then_some(()).ok_or_else(|| format!("{counted:#?}"))
+    })
+    .await;
+    world.settled("all", "True/Ready", "matched=4 injected=4").await;
+}
+
+#[tokio::test]
 async fn without_the_crd_it_waits_and_says_so_and_never_touches_the_systems_namespaces() {
     let plane = ControlPlane::start().await;
     let world = World::cluster_wide(&plane, "team").await;

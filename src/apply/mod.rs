@@ -26,7 +26,7 @@ use crate::{
 };
 
 pub use events::{Announcement, Events};
-pub use owned::{apply_binding, apply_owned, delete_owned};
+pub use owned::{Applied, apply_binding, apply_owned, delete_owned};
 
 /// Why a write did not go through.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,10 @@ mod reconcile;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -40,6 +43,9 @@ const COLLECTOR_DELAY: Duration = Duration::from_millis(500);
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
 /// The longest pause before a retry.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
+
+/// How long an Event may take to be written.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What is reconciled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +87,8 @@ pub struct Context {
     pub(crate) events: Events,
     pub(crate) verify_secrets: bool,
     pub(crate) ready_timeout: Duration,
+    /// Whether this process may write.
+    leads: AtomicBool,
     index: Mutex<Index>,
 }
 
@@ -95,6 +103,11 @@ impl Context {
     pub(crate) fn index(&self) -> MutexGuard<'_, Index> {
         // A panic while planning leaves the index as it was before: planning does not change it.
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this process still may write: a reconcile with several writes asks before each of them.
+    pub(crate) fn leads(&self) -> bool {
+        self.leads.load(Ordering::Relaxed)
     }
 
     /// The sources that were not heard of yet; empty once the caches are synced.
@@ -139,6 +152,7 @@ impl Controller {
             client,
             verify_secrets: options.verify_secrets,
             ready_timeout: options.ready_timeout,
+            leads: AtomicBool::new(*leading.borrow()),
             index: Mutex::new(Index::new(options.own_namespace.clone(), sources.iter().cloned())),
         };
         Self { context: Arc::new(context), sources, leading }
@@ -166,13 +180,16 @@ impl Controller {
         let mut leads = *self.leading.borrow_and_update();
         let mut watch_leading = true;
         loop {
+            // Whoever plans without the policies withdraws everything: a Lease that is won early has to wait.
+            let may_write = leads && self.context.index().is_synced();
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
                 Some(finished) = running.join_next_with_id() => {
                     if let Some(announcement) = self.finish(finished, &mut queue, &mut keys, leads) {
                         let events = self.context.events.clone();
-                        announcements.spawn(async move { events.write(announcement).await });
+                        let said = async move { events.write(announcement).await };
+                        announcements.spawn(async move { drop(tokio::time::timeout(EVENT_TIMEOUT, said).await) });
                     }
                 }
                 Some(_) = announcements.join_next() => {}
@@ -187,8 +204,9 @@ impl Controller {
                         enqueue(&mut queue, everything, &self.context);
                     }
                     leads = now;
+                    self.context.leads.store(leads, Ordering::Relaxed);
                 }
-                key = queue.next(), if leads && running.len() < CONCURRENCY => {
+                key = queue.next(), if may_write && running.len() < CONCURRENCY => {
                     let task = reconcile::reconcile(Arc::clone(&self.context), key.clone());
                     let named = key.clone();
                     let handle = running.spawn(async move { (named, task.await) });
@@ -197,7 +215,15 @@ impl Controller {
             }
         }
         watches.abort_all();
-        while running.join_next().await.is_some() {}
+        loop {
+            tokio::select! {
+                finished = running.join_next() => if finished.is_none() { break },
+                heard = self.leading.changed(), if watch_leading => {
+                    watch_leading = heard.is_ok();
+                    self.context.leads.store(*self.leading.borrow_and_update(), Ordering::Relaxed);
+                }
+            }
+        }
         let said = async { while announcements.join_next().await.is_some() {} };
         // Events are worth a moment, not a delayed stop.
         drop(tokio::time::timeout(Duration::from_secs(2), said).await);

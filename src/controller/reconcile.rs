@@ -19,6 +19,9 @@ const SECRET_RETRY: Duration = Duration::from_secs(30);
 /// How often one that is fine is looked at again.
 const SECRET_RECHECK: Duration = Duration::from_secs(300);
 
+/// How long a reconcile may take: an API server that does not answer must not hold a key for ever.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
 /// What a reconcile leaves behind.
 pub(super) struct Reconciled {
     /// What it asks for.
@@ -37,14 +40,22 @@ impl Reconciled {
 
 /// Reconciles one key.
 pub(super) async fn reconcile(context: Arc<Context>, key: Key) -> Reconciled {
+    let done = tokio::time::timeout(TIMEOUT, one(&context, key.clone())).await;
+    done.unwrap_or_else(|_| {
+        tracing::warn!(?key, "the API server did not answer in time; trying again");
+        Reconciled::new(Outcome::Failed, None)
+    })
+}
+
+async fn one(context: &Context, key: Key) -> Reconciled {
     match key {
-        Key::Workload(id) => workload(&context, &id).await,
-        Key::Policy(id) => policy(&context, &id).await,
-        Key::Secret(id) => secret(&context, &id).await,
-        Key::Collector(id) => collector::objects(&context, &id).await,
-        Key::CollectorStatus(id) => collector::status(&context, &id).await,
-        Key::SecretKey(id) => secret_key(&context, &id).await,
-        Key::Identity => collector::identity(&context).await,
+        Key::Workload(id) => workload(context, &id).await,
+        Key::Policy(id) => policy(context, &id).await,
+        Key::Secret(id) => secret(context, &id).await,
+        Key::Collector(id) => collector::objects(context, &id).await,
+        Key::CollectorStatus(id) => collector::status(context, &id).await,
+        Key::SecretKey(id) => secret_key(context, &id).await,
+        Key::Identity => collector::identity(context).await,
     }
 }
 
@@ -177,3 +188,6 @@ fn seen(looked: Result<SecretState, SecretError>, change: impl FnOnce(SecretStat
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

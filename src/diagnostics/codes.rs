@@ -140,8 +140,8 @@ catalogue! {
         "Set route (literally), routePrefix (its beginning) or spanName (* matches any characters).";
     TRC0126 Warning "a timeout with a fraction of a second is rounded up for Python"
         "Write whole seconds: older releases of the Python SDK fail to start with a fraction.";
-    TRC0127 Error "policies in this namespace are not accepted"
-        "kube-* namespaces and the operator's own are never traced: move the policy.";
+    TRC0127 Error "policies and collectors in this namespace are not accepted"
+        "kube-* namespaces and the operator's own are never touched: move the object.";
 
     TRC0128 Error "propagators lists none beside others, or one of them twice"
         "List each propagator once; none stands alone. SDKs refuse to start with anything else.";

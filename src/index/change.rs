@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Collector, CollectorId, Fault, LiveObject, OwnedId, OwnedKind, Policy, PolicyId, SecretId, SecretKeyId,
+    Collector, CollectorId, Contested, Fault, LiveObject, OwnedId, OwnedKind, Policy, PolicyId, SecretId, SecretKeyId,
     SecretState, Workload, WorkloadId, WorkloadKind,
 };
 
@@ -90,10 +90,10 @@ pub enum Change {
     Owned(LiveObject),
     /// The answer to a write of such an object, as for workloads.
     OwnedWritten(LiveObject),
-    /// Such an object is gone.
-    OwnedGone(OwnedId),
-    /// The answer to a write of such an object was not what was sent; the hash of that.
-    Contested(OwnedId, String),
+    /// Such an object is gone: the one with this uid, where it is known, and no other of its name.
+    OwnedGone(OwnedId, Option<String>),
+    /// The answer to a write of such an object was not what was sent.
+    Contested(OwnedId, Contested),
     /// All of them of a source.
     AllOwned(Source, Vec<LiveObject>),
     /// A Secret was looked at.

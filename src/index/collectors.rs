@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::diagnostics::{Code, Diagnostic, FieldPath};
+
 use super::{
     Collector, CollectorId, Dirty, Fault, Index, PolicyId, Source, change::Versioned, policies::touch_selected,
 };
@@ -20,7 +22,14 @@ impl Index {
         }
     }
 
-    fn put_collector(&mut self, collector: Collector, dirty: &mut Dirty) {
+    fn put_collector(&mut self, mut collector: Collector, dirty: &mut Dirty) {
+        // That a namespace is the operator's own cannot be seen by the object alone.
+        let excluded = Diagnostic::new(Code::TRC0127, FieldPath::fields("metadata.namespace"));
+        if self.snapshot.own_namespace.as_ref() == Some(&collector.id.namespace)
+            && !collector.findings.contains(&excluded)
+        {
+            collector.findings.push(excluded);
+        }
         let known = self.snapshot.collectors.get(&collector.id);
         if known == Some(&collector) {
             return;
@@ -51,6 +60,7 @@ impl Index {
             dirty.identity = true;
             self.touch_users(id, dirty);
         }
+        self.forget(&id.namespace);
     }
 
     pub(super) fn reset_collectors(&mut self, source: &Source, all: Vec<Versioned<Collector>>, dirty: &mut Dirty) {
@@ -95,6 +105,7 @@ impl Index {
             dirty.policies.insert(policy.id.clone());
             touch_selected(namespace, policy, dirty);
         }
+        self.forget(name);
     }
 
     pub(super) fn reset_labels(
@@ -116,13 +127,13 @@ impl Index {
     }
 
     pub(super) fn put_collector_fault(&mut self, id: CollectorId, fault: Option<Fault>, dirty: &mut Dirty) {
-        if put(&mut self.snapshot.collector_faults, &id, fault) {
+        if self.snapshot.collectors.contains_key(&id) && put(&mut self.snapshot.collector_faults, &id, fault) {
             dirty.collector_statuses.insert(id);
         }
     }
 
     pub(super) fn put_trouble(&mut self, id: CollectorId, trouble: Option<String>, dirty: &mut Dirty) {
-        if put(&mut self.snapshot.troubles, &id, trouble) {
+        if self.snapshot.collectors.contains_key(&id) && put(&mut self.snapshot.troubles, &id, trouble) {
             dirty.collector_statuses.insert(id);
         }
     }

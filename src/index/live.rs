@@ -131,6 +131,8 @@ impl Index {
             }
             dirty.collectors.insert(known.id.clone().collector);
         }
+        // Whose account it is decides what it may look up.
+        dirty.identity |= live.id.kind == OwnedKind::ServiceAccount;
         let collectors: BTreeSet<CollectorId> =
             filed.iter().map(|id| id.collector.clone()).chain([live.id.collector.clone()]).collect();
         let were_ready: Vec<bool> = collectors.iter().map(|id| self.snapshot.has_ready_pods(id)).collect();
@@ -147,10 +149,19 @@ impl Index {
         }
     }
 
-    pub(super) fn drop_owned(&mut self, key: &LiveKey, dirty: &mut Dirty) {
+    /// What was deleted may have a successor of the same name by now, which stays.
+    pub(super) fn owned_gone(&mut self, key: &LiveKey, uid: Option<&str>, dirty: &mut Dirty) {
+        let known = self.filed.get(key).and_then(|id| self.snapshot.owned.get(id)?.uid.as_deref());
+        if known.is_none() || uid.is_none() || known == uid {
+            self.drop_owned(key, dirty);
+        }
+    }
+
+    fn drop_owned(&mut self, key: &LiveKey, dirty: &mut Dirty) {
         self.owned_versions.0.remove(key);
         let Some(id) = self.filed.remove(key) else { return };
         let was_ready = self.snapshot.has_ready_pods(&id.collector);
+        dirty.identity |= id.kind == OwnedKind::ServiceAccount;
         self.snapshot.owned.remove(&id);
         self.snapshot.contested.remove(&id);
         if self.snapshot.has_ready_pods(&id.collector) != was_ready {

@@ -27,7 +27,7 @@ pub use key::{PolicyId, SecretId, WorkloadId, WorkloadKind};
 pub use live::{LiveObject, MANAGED_BY, MANAGED_BY_LABEL};
 pub use owned::{OwnedId, OwnedKind};
 pub use policy::{Policy, PolicySpec};
-pub use snapshot::{Fault, Namespace, SecretState, Snapshot};
+pub use snapshot::{Contested, Fault, Namespace, SecretState, Snapshot};
 pub use state::Index;
 pub use workload::{Container, EnvVar, Owner, Workload};
 pub(crate) use workload::{FIELD_NODE_NAME, FIELD_POD_NAME, FIELD_VERSION_LABEL, VERSION_LABEL};

@@ -82,6 +82,11 @@ pub struct OwnedId {
 }
 
 impl OwnedId {
+    /// Whether this is a workload.
+    pub const fn is_workload(&self) -> bool {
+        matches!(self.kind, OwnedKind::Deployment | OwnedKind::StatefulSet)
+    }
+
     /// Whether this is what receives OTLP: the second tier has another name.
     pub fn receives(&self) -> bool {
         self.name.strip_prefix(self.collector.name.as_str()) == Some("-collector")

@@ -46,10 +46,11 @@ impl Index {
 
     pub(super) fn drop_policy(&mut self, id: &PolicyId, dirty: &mut Dirty) {
         self.policy_versions.0.remove(id);
-        let namespace = self.namespace(&id.namespace);
+        let Some(namespace) = self.snapshot.namespaces.get_mut(&id.namespace) else { return };
         if let Some(policy) = namespace.policies.remove(&id.name) {
             touch_selected(namespace, &policy, dirty);
         }
+        self.forget(&id.namespace);
     }
 
     pub(super) fn reset_policies(&mut self, source: &Source, policies: Vec<Versioned<Policy>>, dirty: &mut Dirty) {

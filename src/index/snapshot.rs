@@ -13,9 +13,9 @@ pub struct Snapshot {
     pub collectors: BTreeMap<CollectorId, Collector>,
     /// The objects that were made for collectors, as they are.
     pub owned: BTreeMap<OwnedId, LiveObject>,
-    /// Objects that something on the way to the API server has made into something else, each with the hash of what was
-    /// sent: sending the same again would go on for ever.
-    pub contested: BTreeMap<OwnedId, String>,
+    /// Objects that something on the way to the API server has made into something else: sending the same again would go on
+    /// for ever.
+    pub contested: BTreeMap<OwnedId, Contested>,
     /// Collectors whose objects could not be written.
     pub collector_faults: BTreeMap<CollectorId, Fault>,
     /// What the pods of a collector said that did not become ready, where it was asked for.
@@ -88,6 +88,15 @@ pub enum SecretState {
     Unverified,
     /// The value of a backend's header holds `$$`, `${` or a line break: the collector would send something else.
     Unsendable,
+}
+
+/// What was sent, and what it was made into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contested {
+    /// The hash of what was sent.
+    pub sent: String,
+    /// The digest of the answer: another state than this one is repaired.
+    pub answered: String,
 }
 
 /// Why a write failed.

@@ -82,8 +82,8 @@ impl Index {
             Change::Namespaces(source, namespaces) => self.reset_labels(&source, namespaces, dirty),
             Change::Owned(live) => self.owned_event(live, dirty),
             Change::OwnedWritten(live) => self.owned_written(live, dirty),
-            Change::OwnedGone(id) => self.drop_owned(&id.key(), dirty),
-            Change::Contested(id, hash) => drop(self.snapshot.contested.insert(id, hash)),
+            Change::OwnedGone(id, uid) => self.owned_gone(&id.key(), uid.as_deref(), dirty),
+            Change::Contested(id, contested) => drop(self.snapshot.contested.insert(id, contested)),
             Change::AllOwned(source, all) => self.reset_owned(&source, all, dirty),
             Change::Secret(id, state) => self.put_secret(&id, state, dirty),
             Change::SecretKey(id, state) => self.put_key(&id, state, dirty),
@@ -94,8 +94,11 @@ impl Index {
         }
     }
 
-    /// Every key.
+    /// Every key; none before every source was heard of, which makes all of them dirty by itself.
     pub fn everything(&self) -> Dirty {
+        if !self.is_synced() {
+            return Dirty::default();
+        }
         let mut dirty = Dirty { identity: true, ..Dirty::default() };
         for namespace in self.snapshot.namespaces.values() {
             dirty.workloads.extend(namespace.workloads.keys().cloned());
@@ -113,6 +116,16 @@ impl Index {
 
     pub(super) fn namespace(&mut self, name: &str) -> &mut Namespace {
         self.snapshot.namespaces.entry(name.to_owned()).or_default()
+    }
+
+    /// Removes the entry of a namespace in which there is nothing.
+    pub(super) fn forget(&mut self, name: &str) {
+        let is_empty =
+            |known: &Namespace| known.policies.is_empty() && known.workloads.is_empty() && known.labels.is_none();
+        let is_home = || self.snapshot.collectors.keys().any(|id| id.namespace == name);
+        if self.snapshot.namespaces.get(name).is_some_and(is_empty) && !is_home() {
+            self.snapshot.namespaces.remove(name);
+        }
     }
 
     fn put_secret(&mut self, id: &SecretId, state: SecretState, dirty: &mut Dirty) {

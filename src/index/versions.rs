@@ -37,11 +37,15 @@ impl<K: Ord + Clone> Versions<K> {
     /// Whether the answer to an own write is to be taken in: not where something newer was heard already.
     pub(super) fn take_write(&mut self, id: &K, version: Option<u64>) -> bool {
         let Some(version) = version else { return true };
-        if self.0.get(id).is_some_and(|(newest, _)| *newest > version) {
-            return false;
+        match self.0.get(id) {
+            Some((newest, _)) if *newest > version => false,
+            // Its event was heard already, or nothing was changed and there will be none: nothing is awaited.
+            Some((newest, _)) if *newest == version => true,
+            _ => {
+                self.0.insert(id.clone(), (version, true));
+                true
+            }
         }
-        self.0.insert(id.clone(), (version, true));
-        true
     }
 }
 
@@ -60,5 +64,13 @@ mod tests {
         assert!(versions.take_event(&"a", Some(20)));
         assert!(!versions.take_write(&"a", Some(15)), "somebody changed it since");
         assert!(versions.take_event(&"a", Some(21)));
+    }
+
+    #[test]
+    fn an_answer_whose_event_was_heard_awaits_nothing() {
+        let mut versions = Versions::default();
+        assert!(versions.take_event(&"a", Some(10)));
+        assert!(versions.take_write(&"a", Some(10)));
+        assert!(versions.take_event(&"a", Some(3)), "versions have gone back: the stream is right");
     }
 }

@@ -43,12 +43,13 @@ impl Index {
 
     pub(super) fn drop_workload(&mut self, id: &WorkloadId, dirty: &mut Dirty) {
         self.workload_versions.0.remove(id);
-        let namespace = self.namespace(&id.namespace);
+        let Some(namespace) = self.snapshot.namespaces.get_mut(&id.namespace) else { return };
         namespace.faults.remove(id);
         if let Some(workload) = namespace.workloads.remove(id) {
             touch_policies(namespace, &workload, dirty);
             dirty.collectors.extend(namespace.collectors());
         }
+        self.forget(&id.namespace);
     }
 
     pub(super) fn reset_workloads(&mut self, source: &Source, workloads: Vec<Versioned<Workload>>, dirty: &mut Dirty) {
@@ -76,7 +77,7 @@ impl Index {
     }
 
     pub(super) fn put_fault(&mut self, id: WorkloadId, fault: Fault, dirty: &mut Dirty) {
-        let namespace = self.namespace(&id.namespace);
+        let Some(namespace) = self.snapshot.namespaces.get_mut(&id.namespace) else { return };
         if namespace.faults.get(&id) != Some(&fault)
             && let Some(workload) = namespace.workloads.get(&id).map(Arc::clone)
         {

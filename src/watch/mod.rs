@@ -164,7 +164,7 @@ async fn follow_owned(client: Client, source: Source, kind: OwnedKind, changes: 
     let kind = Kind {
         reduce: move |object: DynamicObject| owned_from(kind, object),
         applied: Change::Owned,
-        gone: |live: LiveObject| Change::OwnedGone(live.id),
+        gone: |live: LiveObject| Change::OwnedGone(live.id, live.uid),
         all: Change::AllOwned,
     };
     run(api, config, source, changes, kind).await;

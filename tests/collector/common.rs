@@ -143,3 +143,19 @@ pub(crate) fn message(object: &Value, kind: &str) -> String {
 pub(crate) fn hash(collector: &Value, which: &str) -> String {
     text(&collector["status"]["configuration"][which]).to_owned()
 }
+
+/// Says of pods with this image that it cannot be pulled.
+pub(crate) async fn cannot_be_pulled(world: &World<'_>, image: &str) {
+    let pods = world.api("Pod").list(&ListParams::default()).await.expect("the API server answers");
+    let meant: Vec<_> = pods.items.iter().filter(|pod| pod.data.to_string().contains(image)).collect();
+    assert!(!meant.is_empty());
+    for pod in meant {
+        let container = &pod.data["spec"]["containers"][0];
+        let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}});
+        let status = json!({"name": container["name"], "image": container["image"], "imageID": "", "ready": false,
+            "started": false, "restartCount": 0, "state": waiting});
+        let patch = Patch::Merge(json!({"status": {"phase": "Pending", "containerStatuses": [status]}}));
+        let name = pod.metadata.name.clone().expect("a pod has a name");
+        world.api("Pod").patch_status(&name, &PatchParams::default(), &patch).await.expect("the API server answers");
+    }
+}

@@ -240,6 +240,11 @@ async fn a_foreign_object_of_the_same_name_is_left_alone() {
         assert_eq!(condition(&status, "Programmed"), "False/NameTaken");
         assert!(message(&status, "Ready").contains("Service gw-collector"), "{status:#}");
         assert_eq!(world.get("Service", "gw-collector").await, before);
+        world
+            .until("the rest is made", "Deployment", "gw-collector", |live| {
+                live.is_object().then_some(()).ok_or_else(|| "no".to_owned())
+            })
+            .await;
         world.kubectl(&["delete", "service", "gw-collector"]).success();
         world.collector_is_live("gw").await;
         world.kubectl(&["delete", "trc", "gw"]).success();
@@ -340,6 +345,18 @@ async fn config_only_is_a_configmap_and_nothing_else() {
     world.apply(&policy("all", &exporting(&json!({"name": "gw"}), 0.25)));
     world.has_written(mark, &["patch configmaps/gw-collector 200".to_owned()]).await;
     assert_eq!(text(&world.get("ConfigMap", "gw-collector").await["metadata"]["name"]), "gw-collector");
+    // Sealed by somebody, it can only be made anew.
+    let sealed = r#"{"immutable": true}"#;
+    world.kubectl(&["patch", "configmap", "gw-collector", "-p", sealed]).success();
+    let sealed = world.get("ConfigMap", "gw-collector").await;
+    world.apply(&policy("all", &exporting(&json!({"name": "gw"}), 0.125)));
+    world
+        .until("it is made anew", "ConfigMap", "gw-collector", |live| {
+            let is_other = live["metadata"]["uid"].is_string() && live["metadata"]["uid"] != sealed["metadata"]["uid"];
+            (is_other && live["data"] != sealed["data"]).then_some(()).ok_or_else(|| live.to_string())
+        })
+        .await;
+    world.collector_is_live("gw").await;
     // From then on run by the operator, and back again.
     world.apply(&collector("gw", &json!({})));
     world.collector_is_live("gw").await;

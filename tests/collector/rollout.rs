@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::common::{Kubelet, LAST_WORDS, collector, hash, message};
+use crate::common::{Kubelet, LAST_WORDS, cannot_be_pulled, collector, hash, message};
 use crate::fixtures::{SOON, World, condition, shared, text};
 use crate::support::{consistently, eventually};
 
@@ -69,6 +69,20 @@ async fn what_does_not_become_ready_is_taken_back_and_the_next_edit_is_tried_afr
     let said =
         |reason: &str| events.iter().any(|(object, known, _)| object == "TracingCollector/gw" && known == reason);
     assert!(said("ConfigurationRefused") && said("Ready"), "{events:?}");
+
+    // Without the label by which it is watched, the workload still says what was refused.
+    let mark = world.plane.audit_mark();
+    world.kubectl(&["label", "deployment", "gw-collector", "app.kubernetes.io/managed-by-"]).success();
+    let repaired = world
+        .until("the label is back", "Deployment", "gw-collector", |live| {
+            let label = &live["metadata"]["labels"]["app.kubernetes.io/managed-by"];
+            label.is_string().then_some(()).ok_or_else(|| label.to_string())
+        })
+        .await;
+    assert_eq!(repaired["metadata"]["annotations"]["tracesteward.io/refused"], json!(broken));
+    assert_eq!(template(&world, "Deployment").await, good);
+    taken_back(&world, |desired| desired == broken).await;
+    assert_eq!(world.counted(mark), ["patch deployments/gw-collector 200"]);
 
     // What is desired next is tried, and what was refused too once something else was desired.
     world.apply(&with_image("broken:2"));
@@ -163,6 +177,31 @@ async fn a_first_start_waits_and_says_why() {
     .await;
     world.apply(&with_image("good:1"));
     world.collector_is_live("gw").await;
+}
+
+#[tokio::test]
+async fn what_pods_say_is_heard_while_they_are_waited_for() {
+    let world = World::new(shared().await, "heard").await;
+    let kubelet = Kubelet::start(&world);
+    world.apply(&with_image("good:1"));
+    let _operator = world.operator(&["--collector-ready-timeout", "10m"]).await;
+    let good = hash(&world.collector_rests("gw").await, "live");
+    drop(kubelet);
+    world.apply(&with_image("slow:1"));
+    eventually("it is on its way", SOON, async || {
+        let now = template(&world, "Deployment").await;
+        (now != good).then_some(()).ok_or(now)
+    })
+    .await;
+    world.collector_is("gw", "Unknown/RollingOut").await;
+    // The workload says no more from now on: that a pod crashes is no event of it.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    cannot_be_pulled(&world, "slow").await;
+    world
+        .until("it says why", "TracingCollector", "gw", |object| {
+            message(object, "Ready").contains("ErrImagePull").then_some(()).ok_or_else(|| message(object, "Ready"))
+        })
+        .await;
 }
 
 #[tokio::test]

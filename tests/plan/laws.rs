@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tracesteward::index::{Change, ENV_NAMES, Index, Policy, SecretId, SecretState, Source, Watched, WorkloadKind};
+use tracesteward::index::{
+    Change, Dirty, ENV_NAMES, Index, Policy, SecretId, SecretState, Source, Watched, WorkloadKind,
+};
 use tracesteward::plan::{apply_patch, plan, plan_workload, read_policy};
 
 use super::common::{NAMESPACE, applied, managed, plan_of, policy, policy_at, policy_object, read, workload_object};
@@ -344,9 +346,11 @@ fn nothing_is_planned_before_every_source_was_heard_of() {
     let written = applied(&super::common::plain(), plan_of(vec![policy("p", SPEC)], &super::common::plain()).intent());
     let dirty = index.update(Change::Workloads(workloads, vec![(read(&written), None)]));
     assert!(dirty.workloads.is_empty() && !index.is_synced(), "without the policies this would be withdrawn");
+    assert_eq!(index.everything(), Dirty::default(), "nor where a Lease is won meanwhile");
     let dirty = index.update(Change::Policies(policies, vec![(policy("p", SPEC), None)]));
     assert!(index.is_synced());
     assert_eq!((dirty.workloads.len(), dirty.policies.len()), (1, 1));
+    assert_eq!(index.everything(), dirty);
     let (planned, _) = plan(index.snapshot());
     assert!(planned.workloads.values().all(|planned| !planned.needs_write));
 }

@@ -71,6 +71,13 @@ pub struct Application {
     pub live: Option<LiveObject>,
 }
 
+impl Application {
+    /// Whether this is a workload of which nothing is known yet.
+    pub fn is_new_workload(&self) -> bool {
+        self.object.id.is_workload() && self.live.is_none()
+    }
+}
+
 /// What has to be written for a collector.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Goal {
@@ -109,7 +116,7 @@ fn tier(
     timeout: Duration,
 ) -> TierView {
     let name = tier_name(collector, desired.tier);
-    let workload = all.iter().map(|object| &object.id).find(|id| is_workload(id) && id.name == name).cloned();
+    let workload = all.iter().map(|object| &object.id).find(|id| id.is_workload() && id.name == name).cloned();
     let live = workload.as_ref().and_then(|id| snapshot.owned.get(id)).filter(|live| is_own(collector, live));
     let mut state = live.map(TierState::read).unwrap_or_default();
     let last_good = state.last_good.as_ref().and_then(|hash| stored(snapshot, collector, desired.tier, hash));
@@ -150,10 +157,6 @@ pub fn tier_name(collector: &Collector, tier: Tier) -> String {
         Tier::Collector => collector_name(&collector.id.name),
         Tier::Sampler => sampler_name(&collector.id.name),
     }
-}
-
-fn is_workload(id: &OwnedId) -> bool {
-    matches!(id.kind, OwnedKind::Deployment | OwnedKind::StatefulSet)
 }
 
 /// Whether an object belongs to this incarnation of the collector.
@@ -221,12 +224,36 @@ fn annotated(mut object: OwnedObject, tiers: &[TierView], said: &BTreeMap<Tier, 
 
 /// The manifest with its own hash: deterministic, as manifests are.
 pub fn noted(mut manifest: Value) -> Value {
-    let digest = Sha256::digest(manifest.to_string());
-    let number = digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    let hash = digest(&manifest);
     if let Some(Value::Object(metadata)) = manifest.get_mut("metadata") {
-        metadata.entry("annotations").or_insert_with(|| json!({}))[APPLIED] = json!(format!("{number:016x}"));
+        metadata.entry("annotations").or_insert_with(|| json!({}))[APPLIED] = json!(hash);
     }
     manifest
+}
+
+fn digest(value: &Value) -> String {
+    let digest = Sha256::digest(value.to_string());
+    let number = digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    format!("{number:016x}")
+}
+
+/// The digest of a live object without its status, and without what others note on it.
+pub fn answered(live: &Value, manifest: &Value) -> String {
+    let noted = |field: &str| {
+        let meant = manifest.pointer(field).and_then(Value::as_object);
+        let keys = meant.into_iter().flat_map(|map| map.keys());
+        let found: BTreeMap<_, _> =
+            keys.filter_map(|key| Some((key.clone(), live.pointer(field)?.get(key)?.clone()))).collect();
+        json!(found)
+    };
+    let fields = live.as_object().into_iter().flatten();
+    let own: BTreeMap<_, _> = fields.filter(|(field, _)| !["metadata", "status"].contains(&field.as_str())).collect();
+    digest(&json!([
+        own,
+        noted("/metadata/labels"),
+        noted("/metadata/annotations"),
+        live.pointer("/metadata/ownerReferences")
+    ]))
 }
 
 /// Whether a live object is what was meant, as far as it was.
@@ -243,9 +270,10 @@ fn differing(snapshot: &Snapshot, collector: &Collector, object: OwnedObject) ->
     let live = snapshot.owned.get(&object.id);
     if let Some(live) = live.filter(|live| is_own(collector, live)) {
         // What is going is applied anew once it is gone.
-        let contested = snapshot.contested.get(&object.id).map(String::as_str);
-        let is_sent =
-            contested.is_some() && contested == applied(&object.manifest) && contested == applied(&live.value);
+        let is_sent = snapshot.contested.get(&object.id).is_some_and(|contested| {
+            Some(contested.sent.as_str()) == applied(&object.manifest)
+                && contested.answered == answered(&live.value, &object.manifest)
+        });
         let is_settled = live.is_deleting() || is_sent || is_as_meant(&live.value, &object.manifest);
         return (!is_settled).then(|| Application { object, live: Some(live.clone()) });
     }
@@ -261,7 +289,9 @@ fn deletes(
     // What served before serves until what follows it is ready.
     let is_settled = tiers.iter().all(|tier| tier.choice.outcome == Outcome::Live);
     let kept = kept(snapshot, collector, tiers);
-    let is_of = |name: &str| tiers.iter().any(|tier| name.starts_with(&tier_name(collector, tier.desired.tier)));
+    // The plain name of a tier is that of a ConfigMap for somebody else, who reads it until the tier's own pods are ready.
+    let prefixes: Vec<_> = tiers.iter().map(|tier| format!("{}-", tier_name(collector, tier.desired.tier))).collect();
+    let is_of = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
     let is_kept = |live: &LiveObject| match live.id.kind {
         OwnedKind::ConfigMap if is_of(&live.id.name) => kept.contains(&live.id.name),
         _ => !is_settled,

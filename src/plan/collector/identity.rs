@@ -6,14 +6,21 @@ use k8s_openapi::{
 };
 use serde_json::Value;
 
-use super::{CollectorSettings, collector_name, objects::value};
+use super::{CollectorSettings, collector_name, converge::is_own, objects::value};
 use crate::{
     api::{Identity, Management},
-    index::Collector,
+    index::{Collector, OwnedId, OwnedKind, Snapshot},
 };
 
 /// The ClusterRole that may read pods and namespaces (the chart has it), and the ClusterRoleBinding to it.
 pub const IDENTITY_ROLE: &str = "tracesteward-collector-identity";
+
+/// Whether the ServiceAccount of a collector is there, and was made for it.
+pub fn has_account(snapshot: &Snapshot, collector: &Collector) -> bool {
+    let (id, name) = (collector.id.clone(), collector_name(&collector.id.name));
+    let account = snapshot.owned.get(&OwnedId { collector: id, kind: OwnedKind::ServiceAccount, name });
+    account.is_some_and(|live| is_own(collector, live) && !live.is_deleting())
+}
 
 /// The one ClusterRoleBinding for the accounts of all collectors that look up pods, as it is applied; `None` where there is
 /// none. One for all, because an object of the cluster cannot be owned by one of a namespace, and so would stay behind.

@@ -17,7 +17,7 @@ pub mod trouble;
 mod validate;
 
 pub use compile::{compile, rendered};
-pub use identity::{IDENTITY_ROLE, identity_binding};
+pub use identity::{IDENTITY_ROLE, has_account, identity_binding};
 pub use objects::{
     CONFIGURATION_HASH, CONTAINER, OwnedObject, QUEUE_FOLDER, SAMPLER_PORT, contains, objects, selector_labels,
 };

@@ -9,7 +9,7 @@ use crate::{
     api::TracingCollectorStatus,
     diagnostics::{Code, Diagnostic, FieldPath, Severity},
     index::{Collector, CollectorId},
-    plan::{read, schema},
+    plan::{is_excluded, read, schema},
 };
 
 /// Reads a TracingCollector and checks it by itself. Never fails: what cannot be read is a collector without a
@@ -33,6 +33,9 @@ pub fn read_collector(object: &Value, namespace: &str) -> Collector {
         None => None,
     };
     findings.extend(read::names(name, namespace));
+    if is_excluded(namespace, None) {
+        findings.push(Diagnostic::new(Code::TRC0127, FieldPath::fields("metadata.namespace")));
+    }
     findings.sort();
     findings.dedup();
     Collector {

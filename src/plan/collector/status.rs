@@ -8,7 +8,7 @@ use crate::{
         CollectorEndpoints, ConfigurationState, Identity, Management, ReplicaCounts, TracingCollectorStatus,
         condition as types,
     },
-    diagnostics::{Diagnostic, Severity},
+    diagnostics::{Code, Diagnostic, Severity},
     index::{Collector, Fault, SecretState, Snapshot},
     plan::{
         collector::Tier,
@@ -134,10 +134,16 @@ fn conditions(view: &View<'_>) -> Vec<Condition> {
 
 /// What stays as it is until somebody edits the collector or a policy.
 fn needs_edit(state: &State) -> bool {
-    state.is("False") && ["Invalid", "ConfigurationInvalid", "ConfigurationRefused", "Refused"].contains(&state.reason)
+    state.is("False")
+        && ["Invalid", "NamespaceExcluded", "ConfigurationInvalid", "ConfigurationRefused", "Refused"]
+            .contains(&state.reason)
 }
 
 fn accepted(view: &View<'_>) -> State {
+    if view.collector.findings.iter().any(|finding| finding.code == Code::TRC0127) {
+        let message = "Collectors in kube-* namespaces and in the operator's own namespace are not accepted.";
+        return State::new("False", "NamespaceExcluded", message);
+    }
     if view.collector.valid().is_none() {
         return State::new("False", "Invalid", errors(&view.collector.findings));
     }

@@ -7,8 +7,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    index::{Change, CollectorId, Index},
-    plan::{collector::compile, read_collector},
+    index::{Change, CollectorId, Contested, Index},
+    plan::{
+        collector::{compile, has_account, identity_binding},
+        read_collector,
+    },
 };
 
 /// A collector, and what was made for it.
@@ -58,7 +61,7 @@ impl Cluster {
         }
         for live in goal.deletes {
             done.push(format!("- {} {}", live.id.kind.as_str(), live.id.name));
-            self.index.update(Change::OwnedGone(live.id));
+            self.index.update(Change::OwnedGone(live.id, live.uid));
         }
         done
     }
@@ -82,7 +85,7 @@ impl Cluster {
     /// All pods are ready with what is in the template.
     fn ready(&mut self) {
         let workloads: Vec<_> =
-            self.index.snapshot().owned.values().filter(|live| is_workload(&live.id)).cloned().collect();
+            self.index.snapshot().owned.values().filter(|live| live.id.is_workload()).cloned().collect();
         for live in workloads {
             let mut value = live.value.as_ref().clone();
             let replicas = value["spec"]["replicas"].as_i64().unwrap_or(1);
@@ -103,7 +106,7 @@ impl Cluster {
     }
 
     fn workload(&self) -> LiveObject {
-        self.index.snapshot().owned.values().find(|live| is_workload(&live.id)).unwrap().clone()
+        self.index.snapshot().owned.values().find(|live| live.id.is_workload()).unwrap().clone()
     }
 
     fn configurations(&self) -> usize {
@@ -213,9 +216,19 @@ fn what_others_change_is_written_again_and_what_they_add_is_theirs() {
     // Something between changes what is sent: it is left at that.
     change(&mut cluster, "/spec/ports/0/port", json!(1));
     let Application { object, .. } = cluster.goal().applies.remove(0);
-    let hash = applied(&object.manifest).unwrap().to_owned();
-    cluster.index.update(Change::Contested(object.id, hash));
+    let live = cluster.index.snapshot().owned[&object.id].clone();
+    let sent = applied(&object.manifest).unwrap().to_owned();
+    let answered = answered(&live.value, &object.manifest);
+    cluster.index.update(Change::Contested(object.id, Contested { sent, answered }));
     assert_eq!(cluster.round(), [""; 0]);
+    // That it is doing something is no change of it, another change is.
+    let mut value = live.value.as_ref().clone();
+    value["status"] = json!({"loadBalancer": {}});
+    value["metadata"]["annotations"]["example.com/note"] = json!("mine");
+    cluster.index.update(Change::Owned(LiveObject::read(OwnedKind::Service, value).unwrap()));
+    assert_eq!(cluster.round(), [""; 0]);
+    change(&mut cluster, "/spec/selector", json!({"app": "other"}));
+    assert_eq!(cluster.round(), ["Service gw-collector"], "drift beside what is contested");
 }
 
 #[test]
@@ -239,6 +252,12 @@ fn what_served_before_serves_until_what_follows_is_ready() {
         "{round:?}"
     );
     assert_eq!((cluster.round().len(), cluster.index.snapshot().owned.len()), (0, 1));
+    cluster.set(&json!({}));
+    let round = cluster.round();
+    assert!(round.iter().all(|line| !line.starts_with('-')), "somebody else's pods still read it: {round:?}");
+    cluster.ready();
+    let round = cluster.round();
+    assert!(round.contains(&"- ConfigMap gw-collector".to_owned()), "{round:?}");
 }
 
 #[test]
@@ -250,4 +269,81 @@ fn objects_of_others_are_never_among_what_is_deleted() {
     assert_eq!(cluster.round(), [""; 0]);
     let id = CollectorId { namespace: "ns".into(), name: "gw".into() };
     assert_eq!(cluster.index.snapshot().owned_by(&id).filter(|(id, _)| id.kind == OwnedKind::StatefulSet).count(), 1);
+}
+
+#[test]
+fn the_successor_of_what_was_deleted_stays() {
+    let mut cluster = Cluster::live();
+    let live = cluster.workload();
+    let before = Some("an earlier one".to_owned());
+    assert_eq!(cluster.index.update(Change::OwnedGone(live.id.clone(), before)), crate::index::Dirty::default());
+    assert_eq!(cluster.workload(), live);
+    cluster.index.update(Change::OwnedGone(live.id.clone(), live.uid));
+    assert!(!cluster.index.snapshot().owned.contains_key(&live.id));
+}
+
+#[test]
+fn only_an_account_of_its_own_may_look_up_senders() {
+    let mut cluster = Cluster::new();
+    cluster.set(&json!({"identity": "Connection"}));
+    let has = |cluster: &Cluster| {
+        let snapshot = cluster.index.snapshot();
+        has_account(snapshot, snapshot.collectors.values().next().unwrap())
+    };
+    assert!(!has(&cluster), "not made yet");
+    let account = |owner: &str| {
+        let owner =
+            json!([{"apiVersion": "tracesteward.io/v1alpha1", "kind": "TracingCollector", "name": "gw", "uid": owner}]);
+        let value =
+            json!({"metadata": {"name": "gw-collector", "namespace": "ns", "uid": "x", "ownerReferences": owner}});
+        LiveObject::read(OwnedKind::ServiceAccount, value).unwrap()
+    };
+    assert!(cluster.index.update(Change::Owned(account("an earlier one"))).identity);
+    assert!(!has(&cluster));
+    assert!(cluster.index.update(Change::Owned(account("u"))).identity);
+    assert!(has(&cluster));
+    let live = account("u");
+    assert!(cluster.index.update(Change::OwnedGone(live.id, live.uid)).identity);
+    assert!(!has(&cluster));
+}
+
+#[test]
+fn collectors_in_excluded_namespaces_are_refused() {
+    for (own_namespace, namespace) in [(None, "kube-system"), (Some("home".to_owned()), "home")] {
+        let mut index = Index::new(own_namespace, []);
+        let object = json!({"metadata": {"name": "gw", "namespace": namespace, "uid": "u"},
+            "spec": {"backends": [{"name": "tempo", "endpoint": "http://tempo:4317"}], "identity": "Connection"},
+            "apiVersion": "tracesteward.io/v1alpha1", "kind": "TracingCollector"});
+        index.update(Change::Collector(read_collector(&object, namespace), None));
+        let snapshot = index.snapshot();
+        let collector = snapshot.collectors.values().next().unwrap();
+        assert!(collector.valid().is_none(), "{namespace}");
+        let plan = compile(snapshot, collector);
+        let tiers = tiers(snapshot, collector, &plan, Timestamp::UNIX_EPOCH, Duration::ZERO);
+        assert_eq!(goal(snapshot, collector, &tiers, &BTreeMap::new()), Goal::default());
+        assert_eq!(identity_binding(snapshot.collectors.values()), None);
+        let status = crate::plan::collector::status::status(snapshot, collector, &plan, &tiers);
+        let said: Vec<_> = status.conditions.iter().map(|said| (said.type_.as_str(), said.status.as_str())).collect();
+        assert!(said.contains(&("Accepted", "False")) && said.contains(&("Stalled", "True")), "{said:?}");
+        let accepted = status.conditions.iter().find(|said| said.type_ == "Accepted").unwrap();
+        assert_eq!(accepted.reason, "NamespaceExcluded");
+    }
+}
+
+#[test]
+fn nothing_is_remembered_of_what_is_gone() {
+    let mut cluster = Cluster::live();
+    let id = CollectorId { namespace: "ns".into(), name: "gw".into() };
+    cluster.index.update(Change::Namespace("ns".into(), BTreeMap::new()));
+    cluster.index.update(Change::NamespaceGone("ns".into()));
+    cluster.index.update(Change::Namespace("ns".into(), BTreeMap::new()));
+    cluster.index.update(Change::CollectorGone(id.clone()));
+    cluster.index.update(Change::Trouble(id.clone(), Some("late".to_owned())));
+    let fault = crate::index::Fault { reason: "Late".into(), message: String::new() };
+    cluster.index.update(Change::CollectorFault(id, Some(fault)));
+    let snapshot = cluster.index.snapshot();
+    assert!(snapshot.troubles.is_empty() && snapshot.collector_faults.is_empty());
+    assert!(snapshot.namespaces.contains_key("ns"), "its labels are known");
+    cluster.index.update(Change::NamespaceGone("ns".into()));
+    assert!(cluster.index.snapshot().namespaces.is_empty());
 }
