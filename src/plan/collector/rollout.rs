@@ -35,6 +35,14 @@ pub struct TierState {
     pub is_ready: bool,
     /// Pods that are ready, of any revision.
     pub ready: i64,
+    /// Pods of the template that are ready, at least.
+    pub updated_ready: i64,
+    /// Pods that it should have.
+    pub replicas: i64,
+    /// Whether its controller has seen the template.
+    pub is_observed: bool,
+    /// Whether somebody has paused its rollout.
+    pub is_paused: bool,
     /// When the operator last changed it.
     pub changed: Option<Timestamp>,
 }
@@ -90,19 +98,42 @@ impl TierState {
             because: own(REFUSED_BECAUSE),
             is_ready,
             ready: live.ready_replicas(),
+            updated_ready: updated_ready(&live.value),
+            replicas: number(&live.value, "/spec/replicas").unwrap_or(1),
+            is_observed: is_observed(&live.value),
+            is_paused: live.value.pointer("/spec/paused").and_then(Value::as_bool).unwrap_or_default(),
             changed: live.changed.as_deref().and_then(|time| time.parse().ok()),
         }
     }
 }
 
+fn number(workload: &Value, pointer: &str) -> Option<i64> {
+    workload.pointer(pointer).and_then(Value::as_i64)
+}
+
+fn count(workload: &Value, field: &str) -> i64 {
+    number(workload, &format!("/status/{field}")).unwrap_or_default()
+}
+
+/// Whether its status is about its present template.
+fn is_observed(workload: &Value) -> bool {
+    count(workload, "observedGeneration") >= number(workload, "/metadata/generation").unwrap_or_default()
+}
+
 /// Whether all pods of a Deployment or StatefulSet run its template and are ready, and no others are left.
 fn is_ready(workload: &Value) -> bool {
-    let number = |pointer: &str| workload.pointer(pointer).and_then(Value::as_i64);
-    let count = |field: &str| number(&format!("/status/{field}")).unwrap_or_default();
-    let wanted = number("/spec/replicas").unwrap_or(1);
-    count("observedGeneration") >= number("/metadata/generation").unwrap_or_default()
-        && count("replicas") == wanted
-        && ["updatedReplicas", "readyReplicas", "availableReplicas"].iter().all(|field| count(field) >= wanted)
+    let wanted = number(workload, "/spec/replicas").unwrap_or(1);
+    is_observed(workload)
+        && count(workload, "replicas") == wanted
+        && ["updatedReplicas", "readyReplicas", "availableReplicas"]
+            .iter()
+            .all(|field| count(workload, field) >= wanted)
+}
+
+/// Pods of the template that are ready, at least: even if all others are, so many of the ready ones are of the template.
+fn updated_ready(workload: &Value) -> i64 {
+    let others = count(workload, "replicas") - count(workload, "updatedReplicas");
+    (count(workload, "readyReplicas") - others.max(0)).max(0)
 }
 
 /// Decides what a tier runs. `is_held`: pods of the desired revision could not start, because a Secret is missing.
@@ -128,120 +159,24 @@ pub fn choose(desired: &Revision, state: &TierState, is_held: bool, now: Timesta
     if !runs {
         return Choice { run: RevisionRef::Desired, outcome: Outcome::Waiting(None) };
     }
-    let allowed = SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX);
-    // Without a time nothing is known about how long it has been: it is never taken back for that.
-    match state.changed.and_then(|changed| changed.checked_add(allowed).ok()) {
-        Some(until) if now < until => Choice { run: RevisionRef::Desired, outcome: Outcome::Waiting(Some(until)) },
-        Some(_) if state.can_go_back => Choice { run: RevisionRef::LastGood, outcome: Outcome::TakenBack },
-        _ => Choice { run: RevisionRef::Desired, outcome: Outcome::Waiting(None) },
+    let waiting = |until| Choice { run: RevisionRef::Desired, outcome: Outcome::Waiting(until) };
+    // A rollout that somebody has stopped, or that nobody has begun, says nothing of its pods.
+    if state.is_paused || !state.is_observed {
+        return waiting(None);
     }
+    // Without a time nothing is known about how long it has been: it is never taken back for that.
+    match state.changed.and_then(|changed| changed.checked_add(allowed(state, timeout)).ok()) {
+        Some(until) if now < until => waiting(Some(until)),
+        Some(_) if state.can_go_back => Choice { run: RevisionRef::LastGood, outcome: Outcome::TakenBack },
+        _ => waiting(None),
+    }
+}
+
+/// How long a rollout may take: where pods become ready, the time of one pod for each.
+fn allowed(state: &TierState, timeout: Duration) -> SignedDuration {
+    let pods = if state.updated_ready > 0 { u32::try_from(state.replicas).unwrap_or(1).max(1) } else { 1 };
+    SignedDuration::try_from(timeout.saturating_mul(pods)).unwrap_or(SignedDuration::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::plan::collector::Tier;
-
-    const TIMEOUT: Duration = Duration::from_secs(120);
-
-    fn desired(hash: &str) -> Revision {
-        Revision { tier: Tier::Collector, hash: hash.to_owned(), data: std::collections::BTreeMap::new() }
-    }
-
-    fn time(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    /// The template, the last good one, the refused one; changed at 0.
-    fn state(template: &str, last_good: &str, refused: &str) -> TierState {
-        let hash = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        TierState {
-            template: hash(template),
-            last_good: hash(last_good),
-            refused: hash(refused),
-            can_go_back: !last_good.is_empty(),
-            changed: Some(time(0)),
-            ..TierState::default()
-        }
-    }
-
-    fn ready(state: TierState) -> TierState {
-        TierState { is_ready: true, ..state }
-    }
-
-    #[track_caller]
-    fn check(hash: &str, state: &TierState, second: i64, run: RevisionRef, outcome: Outcome) {
-        let choice = choose(&desired(hash), state, false, time(second), TIMEOUT);
-        assert_eq!(choice, Choice { run, outcome }, "{state:?}");
-    }
-
-    #[test]
-    fn a_first_start_waits_for_good() {
-        check("a", &state("", "", ""), 0, RevisionRef::Desired, Outcome::Waiting(None));
-        check("a", &state("a", "", ""), 1_000_000, RevisionRef::Desired, Outcome::Waiting(None));
-        check("a", &state("a", "", ""), 60, RevisionRef::Desired, Outcome::Waiting(Some(time(120))));
-        check("b", &state("a", "", ""), 1_000_000, RevisionRef::Desired, Outcome::Waiting(None));
-        check("a", &ready(state("a", "", "")), 5, RevisionRef::Desired, Outcome::Live);
-    }
-
-    #[test]
-    fn a_new_revision_has_its_time_and_is_taken_back_then() {
-        check("b", &ready(state("a", "a", "")), 500, RevisionRef::Desired, Outcome::Waiting(None));
-        check("b", &state("b", "a", ""), 119, RevisionRef::Desired, Outcome::Waiting(Some(time(120))));
-        check("b", &state("b", "a", ""), 120, RevisionRef::LastGood, Outcome::TakenBack);
-        check("b", &ready(state("b", "a", "")), 120, RevisionRef::Desired, Outcome::Live);
-    }
-
-    #[test]
-    fn what_was_refused_is_not_tried_again_until_something_else_is_desired() {
-        check("b", &ready(state("a", "a", "b")), 1_000, RevisionRef::LastGood, Outcome::Refused);
-        check("b", &state("a", "a", "b"), 1_000, RevisionRef::LastGood, Outcome::Refused);
-        check("c", &ready(state("a", "a", "b")), 1_000, RevisionRef::Desired, Outcome::Waiting(None));
-        check("c", &state("c", "a", "b"), 130, RevisionRef::LastGood, Outcome::TakenBack);
-        check("a", &ready(state("a", "a", "b")), 1_000, RevisionRef::Desired, Outcome::Live);
-    }
-
-    #[test]
-    fn without_the_last_good_configuration_it_stays() {
-        let gone = |state: TierState| TierState { can_go_back: false, ..state };
-        check("b", &gone(state("b", "a", "")), 1_000, RevisionRef::Desired, Outcome::Waiting(None));
-        check("b", &gone(state("a", "a", "b")), 1_000, RevisionRef::Stay, Outcome::Refused);
-    }
-
-    #[test]
-    fn what_was_good_once_is_not_taken_back() {
-        check("a", &state("a", "a", ""), 1_000, RevisionRef::Desired, Outcome::Waiting(None));
-        check("a", &state("b", "a", ""), 1_000, RevisionRef::Desired, Outcome::Waiting(None));
-        let timeless = TierState { changed: None, ..state("b", "a", "") };
-        check("b", &timeless, 1_000, RevisionRef::Desired, Outcome::Waiting(None));
-    }
-
-    #[test]
-    fn without_its_secret_a_new_revision_is_held_back_where_another_one_runs() {
-        let held = |state: &TierState| choose(&desired("b"), state, true, time(1_000), TIMEOUT);
-        let back = Choice { run: RevisionRef::LastGood, outcome: Outcome::Held };
-        assert_eq!(held(&ready(state("a", "a", ""))), back);
-        assert_eq!(held(&state("c", "a", "")), back, "another one on its way");
-        let first = Choice { run: RevisionRef::Desired, outcome: Outcome::Waiting(None) };
-        assert_eq!((held(&state("", "", "")), held(&state("a", "", ""))), (first, first));
-        assert_eq!(held(&ready(state("b", "b", ""))).outcome, Outcome::Live);
-        assert_eq!(held(&state("b", "a", "")).outcome, Outcome::TakenBack);
-    }
-
-    #[test]
-    fn ready_means_all_pods_and_no_old_ones() {
-        let with = |generation: i64, replicas: i64, updated: i64, ready: i64| {
-            is_ready(&json!({
-                "metadata": {"generation": 3},
-                "spec": {"replicas": 2},
-                "status": {"observedGeneration": generation, "replicas": replicas, "updatedReplicas": updated,
-                    "readyReplicas": ready, "availableReplicas": ready},
-            }))
-        };
-        assert!(with(3, 2, 2, 2));
-        assert!(!with(2, 2, 2, 2) && !with(3, 3, 2, 2) && !with(3, 2, 1, 2) && !with(3, 2, 2, 1));
-        assert!(!is_ready(&json!({})), "nobody has looked at it yet");
-    }
-}
+mod tests;
