@@ -9,7 +9,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{Revision, trouble::configuration_of};
-use crate::index::LiveObject;
+use crate::index::{LiveObject, OwnedKind};
 
 /// The annotation of a workload with the hash of the last revision whose pods were all ready.
 pub const LAST_GOOD: &str = "tracesteward.io/last-good";
@@ -89,7 +89,7 @@ impl TierState {
         let template = live.value.pointer("/spec/template").and_then(|pod| configuration_of(pod, &live.id.name));
         let is_ready = is_ready(&live.value);
         // What runs well is good, also where there was no time yet to write that down.
-        let last_good = template.clone().filter(|_| is_ready).or_else(|| own(LAST_GOOD));
+        let last_good = template.clone().filter(|_| is_ready || was_completed(live)).or_else(|| own(LAST_GOOD));
         Self {
             template,
             last_good,
@@ -128,6 +128,25 @@ fn is_ready(workload: &Value) -> bool {
         && ["updatedReplicas", "readyReplicas", "availableReplicas"]
             .iter()
             .all(|field| count(workload, field) >= wanted)
+}
+
+/// Whether the rollout of the template has come to its end, however its pods are now.
+fn was_completed(live: &LiveObject) -> bool {
+    let workload = live.value.as_ref();
+    if !is_observed(workload) || count(workload, "updatedReplicas") != count(workload, "replicas") {
+        return false;
+    }
+    if live.id.kind == OwnedKind::Deployment {
+        let conditions = workload.pointer("/status/conditions").and_then(Value::as_array);
+        return conditions.into_iter().flatten().any(|condition| {
+            let is = |field: &str, text: &str| condition.get(field).and_then(Value::as_str) == Some(text);
+            is("type", "Progressing") && is("status", "True") && is("reason", "NewReplicaSetAvailable")
+        });
+    }
+    // The first revision of a StatefulSet is its current one from the beginning, ready or not.
+    let revision = |field: &str| workload.pointer("/status")?.get(field)?.as_str();
+    let current = revision("currentRevision");
+    live.annotation(LAST_GOOD).is_some() && current.is_some() && current == revision("updateRevision")
 }
 
 /// Pods of the template that are ready, at least: even if all others are, so many of the ready ones are of the template.

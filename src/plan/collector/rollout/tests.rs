@@ -132,3 +132,35 @@ fn pods_of_the_template_are_counted_where_all_others_may_be_the_ready_ones() {
     assert_eq!((with(11, 4, 10), with(4, 1, 3), with(4, 3, 1), with(1, 1, 1)), (3, 0, 0, 1));
     assert_eq!((with(0, 0, 0), updated_ready(&json!({}))), (0, 0));
 }
+
+#[test]
+fn a_revision_whose_rollout_ended_is_good_however_its_pods_are_now() {
+    let read = |kind: OwnedKind, note: &str, status: &Value| {
+        let volumes = json!([{"configMap": {"name": "gw-collector-b"}}]);
+        let notes = if note.is_empty() { json!({}) } else { json!({LAST_GOOD: note}) };
+        let value = json!({
+            "metadata": {"name": "gw-collector", "namespace": "ns", "generation": 4, "annotations": notes},
+            "spec": {"replicas": 1, "template": {"spec": {"volumes": volumes}}},
+            "status": status,
+        });
+        TierState::read(&LiveObject::read(kind, value).unwrap()).last_good
+    };
+    let deployment = |generation: i64, updated: i64, reason: &str| {
+        let condition = json!({"type": "Progressing", "status": "True", "reason": reason});
+        let status = json!({"observedGeneration": generation, "replicas": 1, "updatedReplicas": updated,
+            "conditions": [condition]});
+        read(OwnedKind::Deployment, "a", &status)
+    };
+    let (good, old) = (Some("b".to_owned()), Some("a".to_owned()));
+    assert_eq!(deployment(4, 1, "NewReplicaSetAvailable"), good);
+    assert_eq!(deployment(3, 1, "NewReplicaSetAvailable"), old, "that was the one before");
+    assert_eq!(deployment(4, 0, "NewReplicaSetAvailable"), old, "it was scaled, and rolls out only now");
+    assert_eq!(deployment(4, 1, "ReplicaSetUpdated"), old);
+    let stateful = |note: &str, current: &str| {
+        let status = json!({"observedGeneration": 4, "replicas": 1, "updatedReplicas": 1,
+            "currentRevision": current, "updateRevision": "2"});
+        read(OwnedKind::StatefulSet, note, &status)
+    };
+    assert_eq!((stateful("a", "2"), stateful("a", "1")), (good, old));
+    assert_eq!(stateful("", "2"), None, "the first one may never have been ready");
+}
