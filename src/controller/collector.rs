@@ -33,7 +33,7 @@ pub(super) async fn objects(context: &Context, id: &CollectorId) -> Reconciled {
     let trouble = said.values().next().cloned();
     let goal = {
         let index = context.index();
-        converge::goal(index.snapshot(), &collector, &tiers, &said)
+        converge::goal(index.snapshot(), &collector, &tiers, &said, now)
     };
     let mut changes = vec![Change::Trouble(id.clone(), trouble)];
     let written = write(context, &collector, &goal, &mut changes).await;

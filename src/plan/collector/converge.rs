@@ -1,6 +1,7 @@
 //! From what a collector should be and what there is to what has to be written. Pure: `now` is an argument.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
@@ -13,7 +14,10 @@ use sha2::{Digest, Sha256};
 use super::{
     CollectorPlan, CollectorSettings, OwnedObject, POD_KEY, Revision, Tier, collector_name, configuration_name,
     contains, objects, revision,
-    rollout::{Choice, LAST_GOOD, Outcome, REFUSED, REFUSED_BECAUSE, RevisionRef, TierState, choose},
+    rollout::{
+        Choice, DIGEST, LAST_GOOD, LAST_GOOD_DIGEST, Outcome, REFUSED, REFUSED_BECAUSE, RevisionRef, STARTED, Secrets,
+        TierState, choose,
+    },
     sampler_name,
 };
 use crate::index::{Collector, LiveObject, OwnedId, OwnedKind, SecretState, Snapshot};
@@ -95,8 +99,8 @@ pub fn tiers(
     let desired: Vec<_> =
         plan.configurations.iter().map(|configuration| revision(collector, &settings, configuration)).collect();
     let all = objects(collector, &settings, &desired);
-    let is_held = is_held(snapshot, collector);
-    desired.into_iter().map(|desired| tier(snapshot, collector, &all, desired, is_held, now, timeout)).collect()
+    let secrets = secrets(snapshot, collector);
+    desired.into_iter().map(|desired| tier(snapshot, collector, &all, desired, secrets, now, timeout)).collect()
 }
 
 fn tier(
@@ -104,7 +108,7 @@ fn tier(
     collector: &Collector,
     all: &[OwnedObject],
     desired: Revision,
-    is_held: bool,
+    secrets: Secrets,
     now: Timestamp,
     timeout: Duration,
 ) -> TierView {
@@ -112,10 +116,13 @@ fn tier(
     let workload = all.iter().map(|object| &object.id).find(|id| is_workload(id) && id.name == name).cloned();
     let live = workload.as_ref().and_then(|id| snapshot.owned.get(id)).filter(|live| is_own(collector, live));
     let mut state = live.map(TierState::read).unwrap_or_default();
-    let last_good = state.last_good.as_ref().and_then(|hash| stored(snapshot, collector, desired.tier, hash));
+    if state.last_good.as_ref() == Some(&desired.hash) {
+        state.last_good_digest = Some(desired.digest());
+    }
+    let last_good = stored(snapshot, collector, desired.tier, &state);
     state.can_go_back = last_good.is_some();
     let choice = match workload {
-        Some(_) => choose(&desired, &state, is_held, now, timeout),
+        Some(_) => choose(&desired, &state, secrets, now, timeout),
         None => Choice { run: RevisionRef::Desired, outcome: Outcome::Live },
     };
     let run = match (choice.run, last_good) {
@@ -125,23 +132,27 @@ fn tier(
     TierView { desired, workload, state, choice, run }
 }
 
-/// The revision with this hash, from its ConfigMap.
-fn stored(snapshot: &Snapshot, collector: &Collector, tier: Tier, hash: &str) -> Option<Revision> {
+/// The last good revision, from its ConfigMap.
+fn stored(snapshot: &Snapshot, collector: &Collector, tier: Tier, state: &TierState) -> Option<Revision> {
+    let (hash, digest) = (state.last_good.as_ref()?, state.last_good_digest.as_ref()?);
     let name = configuration_name(&collector.id.name, tier, hash);
     let live = snapshot.owned.get(&OwnedId { collector: collector.id.clone(), kind: OwnedKind::ConfigMap, name })?;
     let data: BTreeMap<String, String> = serde_json::from_value(live.value.get("data")?.clone()).ok()?;
     let is_whole = is_own(collector, live) && !live.is_deleting() && data.contains_key(POD_KEY);
     // Content that somebody has changed is no revision.
-    Revision::read(tier, hash, data).filter(|_| is_whole)
+    Revision::read(tier, digest, data).filter(|_| is_whole)
 }
 
-/// Whether pods of a new revision could not start, because a Secret that they need is missing.
-fn is_held(snapshot: &Snapshot, collector: &Collector) -> bool {
-    let Some(namespace) = snapshot.namespaces.get(&collector.id.namespace) else { return false };
-    collector.secrets().any(|key| {
-        let state = namespace.keys.get(&(key.name, key.key));
-        matches!(state, Some(SecretState::NotFound | SecretState::KeyMissing))
-    })
+/// What is known of the Secrets that pods of a new revision need.
+fn secrets(snapshot: &Snapshot, collector: &Collector) -> Secrets {
+    let namespace = snapshot.namespaces.get(&collector.id.namespace);
+    let states = collector.secrets().map(|key| namespace.and_then(|known| known.keys.get(&(key.name, key.key))));
+    let worst = states.map(|state| match state {
+        Some(SecretState::NotFound | SecretState::KeyMissing) => Secrets::Missing,
+        None => Secrets::Unknown,
+        Some(SecretState::Present | SecretState::Unverified | SecretState::Unsendable) => Secrets::Usable,
+    });
+    worst.max().unwrap_or(Secrets::Usable)
 }
 
 /// The name of a tier's workload; its ConfigMaps are called `<name>-<hash>`.
@@ -162,7 +173,13 @@ pub fn is_own(collector: &Collector, live: &LiveObject) -> bool {
 }
 
 /// What has to be written. `said`: what the pods of a tier say that is taken back now.
-pub fn goal(snapshot: &Snapshot, collector: &Collector, tiers: &[TierView], said: &BTreeMap<Tier, String>) -> Goal {
+pub fn goal(
+    snapshot: &Snapshot,
+    collector: &Collector,
+    tiers: &[TierView],
+    said: &BTreeMap<Tier, String>,
+    now: Timestamp,
+) -> Goal {
     let Some(spec) = collector.valid() else { return Goal::default() };
     let settings = CollectorSettings::new(spec);
     let run: Vec<_> = tiers.iter().map(|tier| tier.run.clone()).collect();
@@ -175,7 +192,7 @@ pub fn goal(snapshot: &Snapshot, collector: &Collector, tiers: &[TierView], said
     let applies = wanted
         .into_iter()
         .filter(|object| !staying.contains(&object.id))
-        .map(|object| annotated(object, tiers, said))
+        .map(|object| annotated(object, tiers, said, now))
         .filter_map(|object| differing(snapshot, collector, object))
         .collect();
     let again = tiers.iter().filter_map(|tier| match tier.choice.outcome {
@@ -196,11 +213,19 @@ fn staying(collector: &Collector, tier: &TierView) -> Vec<OwnedId> {
 }
 
 /// The object with what the operator remembers on it.
-fn annotated(mut object: OwnedObject, tiers: &[TierView], said: &BTreeMap<Tier, String>) -> OwnedObject {
+fn annotated(
+    mut object: OwnedObject,
+    tiers: &[TierView],
+    said: &BTreeMap<Tier, String>,
+    now: Timestamp,
+) -> OwnedObject {
     let tier = tiers.iter().find(|tier| tier.workload.as_ref() == Some(&object.id));
     let mut notes: Vec<(&str, String)> = Vec::new();
-    if let Some(TierView { desired, state, choice, .. }) = tier {
+    let mut started = None;
+    if let Some(TierView { desired, state, choice, run, .. }) = tier {
+        notes.push((DIGEST, run.digest()));
         notes.extend(state.last_good.iter().map(|hash| (LAST_GOOD, hash.clone())));
+        notes.extend(state.last_good_digest.iter().map(|digest| (LAST_GOOD_DIGEST, digest.clone())));
         let (refused, because) = match choice.outcome {
             Outcome::TakenBack => (Some(&desired.hash), said.get(&desired.tier)),
             Outcome::Refused | Outcome::Held => (state.refused.as_ref(), state.because.as_ref()),
@@ -208,6 +233,9 @@ fn annotated(mut object: OwnedObject, tiers: &[TierView], said: &BTreeMap<Tier, 
         };
         notes.extend(refused.map(|hash| (REFUSED, hash.clone())));
         notes.extend(because.map(|text| (REFUSED_BECAUSE, text.clone())));
+        // The time runs from the write of the template, and not while somebody has paused it.
+        let same = state.started.filter(|_| state.template.as_ref() == Some(&run.hash));
+        started = (!state.is_paused).then(|| same.unwrap_or(now));
     }
     if let Some(Value::Object(metadata)) = object.manifest.get_mut("metadata") {
         let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
@@ -216,6 +244,10 @@ fn annotated(mut object: OwnedObject, tiers: &[TierView], said: &BTreeMap<Tier, 
         }
     }
     object.manifest = noted(object.manifest);
+    // Not part of what is meant, or each try would be another one.
+    if let Some(started) = started {
+        object.manifest["metadata"]["annotations"][STARTED] = json!(started.to_string());
+    }
     object
 }
 
@@ -231,12 +263,22 @@ pub fn noted(mut manifest: Value) -> Value {
 
 /// Whether a live object is what was meant, as far as it was.
 pub fn is_as_meant(live: &Value, manifest: &Value) -> bool {
-    applied(live) == applied(manifest) && contains(live, manifest)
+    // Of the time of a rollout it is enough that there is one.
+    let start = |object: &Value| annotation(object, STARTED).is_some();
+    let mut manifest = Cow::Borrowed(manifest);
+    if start(live) && start(&manifest) {
+        manifest.to_mut()["metadata"]["annotations"][STARTED] = json!(annotation(live, STARTED));
+    }
+    applied(live) == applied(&manifest) && start(live) == start(&manifest) && contains(live, &manifest)
+}
+
+fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    object.pointer("/metadata/annotations")?.get(name)?.as_str()
 }
 
 /// The hash of what was applied.
 pub fn applied(object: &Value) -> Option<&str> {
-    object.pointer("/metadata/annotations")?.get(APPLIED)?.as_str()
+    annotation(object, APPLIED)
 }
 
 fn differing(snapshot: &Snapshot, collector: &Collector, object: OwnedObject) -> Option<Application> {

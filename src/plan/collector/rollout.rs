@@ -1,7 +1,7 @@
 //! Which revision a tier runs: the desired one, until its pods do not become ready in time; then the last one that was.
 //!
-//! There is no state but what the workload object says: annotations, its template, its replicas, and when the operator
-//! last changed it. So an operator that is killed at any instant goes on where it was.
+//! There is no state but what the workload object says: annotations, its template, its replicas, its status. So an operator
+//! that is killed at any instant goes on where it was.
 
 use std::time::Duration;
 
@@ -13,10 +13,17 @@ use crate::index::{LiveObject, OwnedKind};
 
 /// The annotation of a workload with the hash of the last revision whose pods were all ready.
 pub const LAST_GOOD: &str = "tracesteward.io/last-good";
+/// The annotation with the whole digest of that revision: a ConfigMap with the same short hash can be made.
+pub const LAST_GOOD_DIGEST: &str = "tracesteward.io/last-good-digest";
+/// The annotation with the whole digest of the revision in the template.
+pub const DIGEST: &str = "tracesteward.io/revision-digest";
 /// The annotation with the hash of the revision that was taken back.
 pub const REFUSED: &str = "tracesteward.io/refused";
 /// The annotation with what the pods of that revision said.
 pub const REFUSED_BECAUSE: &str = "tracesteward.io/refused-because";
+/// The annotation with the time at which the operator wrote the template, by the operator's clock: the API server's may be
+/// another.
+pub const STARTED: &str = "tracesteward.io/rollout-started";
 
 /// What the workload of a tier says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +32,8 @@ pub struct TierState {
     pub template: Option<String>,
     /// The last revision whose pods were all ready.
     pub last_good: Option<String>,
+    /// The whole digest of that.
+    pub last_good_digest: Option<String>,
     /// Whether the ConfigMap of that revision is there, so that the tier can go back to it.
     pub can_go_back: bool,
     /// The revision that was taken back.
@@ -43,8 +52,8 @@ pub struct TierState {
     pub is_observed: bool,
     /// Whether somebody has paused its rollout.
     pub is_paused: bool,
-    /// When the operator last changed it.
-    pub changed: Option<Timestamp>,
+    /// When the operator wrote its template.
+    pub started: Option<Timestamp>,
 }
 
 /// Which revision is meant.
@@ -89,10 +98,14 @@ impl TierState {
         let template = live.value.pointer("/spec/template").and_then(|pod| configuration_of(pod, &live.id.name));
         let is_ready = is_ready(&live.value);
         // What runs well is good, also where there was no time yet to write that down.
-        let last_good = template.clone().filter(|_| is_ready || was_completed(live)).or_else(|| own(LAST_GOOD));
+        let is_good = is_ready || was_completed(live);
+        let last_good = template.clone().filter(|_| is_good).or_else(|| own(LAST_GOOD));
+        let digest = own(if is_good && template.is_some() { DIGEST } else { LAST_GOOD_DIGEST });
+        let last_good_digest = digest.filter(|digest| last_good.as_ref().is_some_and(|hash| digest.starts_with(hash)));
         Self {
             template,
             last_good,
+            last_good_digest,
             can_go_back: false,
             refused: own(REFUSED),
             because: own(REFUSED_BECAUSE),
@@ -102,7 +115,7 @@ impl TierState {
             replicas: number(&live.value, "/spec/replicas").unwrap_or(1),
             is_observed: is_observed(&live.value),
             is_paused: live.value.pointer("/spec/paused").and_then(Value::as_bool).unwrap_or_default(),
-            changed: live.changed.as_deref().and_then(|time| time.parse().ok()),
+            started: live.annotation(STARTED).and_then(|time| time.parse().ok()),
         }
     }
 }
@@ -155,8 +168,19 @@ fn updated_ready(workload: &Value) -> i64 {
     (count(workload, "readyReplicas") - others.max(0)).max(0)
 }
 
-/// Decides what a tier runs. `is_held`: pods of the desired revision could not start, because a Secret is missing.
-pub fn choose(desired: &Revision, state: &TierState, is_held: bool, now: Timestamp, timeout: Duration) -> Choice {
+/// What is known of the Secrets that pods of the desired revision need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Secrets {
+    /// All are there, or nobody may look.
+    Usable,
+    /// Not all were looked at yet.
+    Unknown,
+    /// One is missing: pods could not start.
+    Missing,
+}
+
+/// Decides what a tier runs.
+pub fn choose(desired: &Revision, state: &TierState, secrets: Secrets, now: Timestamp, timeout: Duration) -> Choice {
     let Some(template) = &state.template else {
         return Choice { run: RevisionRef::Desired, outcome: Outcome::Waiting(None) };
     };
@@ -172,7 +196,7 @@ pub fn choose(desired: &Revision, state: &TierState, is_held: bool, now: Timesta
     if state.refused.as_ref() == Some(&desired.hash) {
         return Choice { run: back, outcome: Outcome::Refused };
     }
-    if is_held && !runs && state.last_good.is_some() {
+    if secrets != Secrets::Usable && !runs && state.last_good.is_some() {
         return Choice { run: back, outcome: Outcome::Held };
     }
     if !runs {
@@ -183,9 +207,13 @@ pub fn choose(desired: &Revision, state: &TierState, is_held: bool, now: Timesta
     if state.is_paused || !state.is_observed {
         return waiting(None);
     }
-    // Without a time nothing is known about how long it has been: it is never taken back for that.
-    match state.changed.and_then(|changed| changed.checked_add(allowed(state, timeout)).ok()) {
+    // Without a time, it has begun just now.
+    match state.started.and_then(|started| started.checked_add(allowed(state, timeout)).ok()) {
         Some(until) if now < until => waiting(Some(until)),
+        // That is not the revision's fault: it is tried again once the Secret is there.
+        Some(_) if state.can_go_back && secrets == Secrets::Missing => {
+            Choice { run: RevisionRef::LastGood, outcome: Outcome::Held }
+        }
         Some(_) if state.can_go_back => Choice { run: RevisionRef::LastGood, outcome: Outcome::TakenBack },
         _ => waiting(None),
     }

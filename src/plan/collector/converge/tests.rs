@@ -44,7 +44,7 @@ impl Cluster {
         let snapshot = self.index.snapshot();
         let collector = snapshot.collectors.values().next().unwrap();
         let said = [(Tier::Collector, "Error: x".to_owned())].into();
-        goal(snapshot, collector, &self.views(), &said)
+        goal(snapshot, collector, &self.views(), &said, Timestamp::from_second(self.now).unwrap())
     }
 
     /// One round; what was applied and deleted, in order.
@@ -67,12 +67,15 @@ impl Cluster {
         self.version += 1;
         let time = |second: i64| Timestamp::from_second(second).unwrap().to_string();
         let created = before.as_ref().map(|before| before["metadata"]["creationTimestamp"].clone());
+        // What others own stays.
+        if let Some(paused) = before.as_ref().and_then(|before| before.pointer("/spec/paused")) {
+            value["spec"]["paused"] = paused.clone();
+        }
         let status = before.map(|before| before["status"].clone()).unwrap_or_default();
         value["metadata"]["uid"] = json!(format!("{}", self.version));
         value["metadata"]["resourceVersion"] = json!(self.version.to_string());
         value["metadata"]["generation"] = json!(self.version);
         value["metadata"]["creationTimestamp"] = created.unwrap_or_else(|| json!(time(self.now)));
-        value["metadata"]["managedFields"] = json!([{"manager": "tracesteward-objects", "time": time(self.now)}]);
         if status.is_object() {
             value["status"] = status;
         }
@@ -88,7 +91,6 @@ impl Cluster {
             let replicas = value["spec"]["replicas"].as_i64().unwrap_or(1);
             value["status"] = json!({"observedGeneration": 1_000_000, "replicas": replicas, "updatedReplicas": replicas,
                 "readyReplicas": replicas, "availableReplicas": replicas});
-            value["metadata"]["managedFields"] = json!([{"manager": "tracesteward-objects", "time": live.changed}]);
             self.index.update(Change::Owned(LiveObject::read(live.id.kind, value).unwrap()));
         }
     }
@@ -98,7 +100,21 @@ impl Cluster {
         let live = self.workload();
         let mut value = live.value.as_ref().clone();
         value["status"]["updatedReplicas"] = json!(0);
-        value["metadata"]["managedFields"] = json!([{"manager": "tracesteward-objects", "time": live.changed}]);
+        self.index.update(Change::Owned(LiveObject::read(live.id.kind, value).unwrap()));
+    }
+
+    /// Somebody changes the workload; null removes.
+    fn change(&mut self, pointer: &str, to: Value) {
+        let live = self.workload();
+        let mut value = live.value.as_ref().clone();
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
+        let parent = value.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        let field = field.replace("~1", "/");
+        if to.is_null() {
+            parent.remove(&field)
+        } else {
+            parent.insert(field, to)
+        };
         self.index.update(Change::Owned(LiveObject::read(live.id.kind, value).unwrap()));
     }
 
@@ -250,4 +266,72 @@ fn objects_of_others_are_never_among_what_is_deleted() {
     assert_eq!(cluster.round(), [""; 0]);
     let id = CollectorId { namespace: "ns".into(), name: "gw".into() };
     assert_eq!(cluster.index.snapshot().owned_by(&id).filter(|(id, _)| id.kind == OwnedKind::StatefulSet).count(), 1);
+}
+
+#[test]
+fn the_time_of_a_rollout_runs_from_the_write_of_its_template_by_the_operators_clock() {
+    let mut cluster = Cluster::live();
+    cluster.now = 1_000;
+    cluster.set(&ratio(0.5));
+    cluster.round();
+    cluster.unready();
+    // Another write that leaves the template alone does not renew it.
+    cluster.now = 1_100;
+    cluster.change("/spec/replicas", json!(7));
+    assert_eq!(cluster.round(), ["Deployment gw-collector"]);
+    cluster.unready();
+    assert_eq!(cluster.goal().again, Some(Timestamp::from_second(1_120).unwrap()));
+    // Without it, the rollout begins now; while it is paused, not at all.
+    cluster.change("/metadata/annotations/tracesteward.io~1rollout-started", Value::Null);
+    assert_eq!(cluster.round(), ["Deployment gw-collector"]);
+    assert_eq!(cluster.goal().again, Some(Timestamp::from_second(1_220).unwrap()));
+    let mut paused = cluster.workload().value["spec"].clone();
+    paused["paused"] = json!(true);
+    cluster.change("/spec", paused);
+    cluster.now = 5_000;
+    assert_eq!(cluster.round(), ["Deployment gw-collector"]);
+    assert_eq!((cluster.round(), cluster.workload().annotation(STARTED)), (Vec::new(), None));
+    cluster.change("/spec/paused", json!(false));
+    assert_eq!(cluster.round(), ["Deployment gw-collector"]);
+    assert_eq!(cluster.goal().again, Some(Timestamp::from_second(5_120).unwrap()));
+}
+
+#[test]
+fn what_lacks_a_secret_is_held_and_not_refused() {
+    let mut cluster = Cluster::live();
+    let good = cluster.views()[0].desired.hash.clone();
+    let header = json!({"name": "authorization", "secretKeyRef": {"name": "tempo", "key": "token"}});
+    let backends = json!([{"name": "tempo", "endpoint": "http://tempo:4317", "headers": [header]}]);
+    cluster.set(&json!({"backends": backends}));
+    assert_eq!(cluster.views()[0].choice.outcome, Outcome::Held, "nobody has looked yet");
+    let key = |cluster: &mut Cluster, state: SecretState| {
+        let id = cluster.index.snapshot().collectors.values().next().unwrap().secrets().next().unwrap();
+        cluster.index.update(Change::SecretKey(id, state));
+    };
+    key(&mut cluster, SecretState::Present);
+    cluster.round();
+    cluster.unready();
+    key(&mut cluster, SecretState::NotFound);
+    cluster.now = 1_000;
+    assert_eq!(cluster.round(), ["Deployment gw-collector"]);
+    let state = TierState::read(&cluster.workload());
+    assert_eq!((state.template, state.refused), (Some(good), None));
+    cluster.ready();
+    assert_eq!(cluster.round(), [""; 0]);
+    key(&mut cluster, SecretState::Present);
+    assert_eq!(cluster.views()[0].choice.run, RevisionRef::Desired, "it is tried again");
+}
+
+#[test]
+fn there_is_no_way_back_to_content_whose_whole_digest_is_another() {
+    let mut cluster = Cluster::live();
+    cluster.set(&ratio(0.5));
+    cluster.round();
+    cluster.unready();
+    cluster.now = 1_000;
+    assert_eq!(cluster.views()[0].choice.outcome, Outcome::TakenBack);
+    let digest = cluster.workload().annotation(LAST_GOOD_DIGEST).unwrap().to_owned();
+    let forged = format!("{}{}", &digest[..10], "0".repeat(54));
+    cluster.change("/metadata/annotations/tracesteward.io~1last-good-digest", json!(forged));
+    assert_eq!(cluster.views()[0].choice.outcome, Outcome::Waiting(None));
 }

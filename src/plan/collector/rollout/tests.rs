@@ -23,7 +23,7 @@ fn state(template: &str, last_good: &str, refused: &str) -> TierState {
         last_good: hash(last_good),
         refused: hash(refused),
         can_go_back: !last_good.is_empty(),
-        changed: Some(time(0)),
+        started: Some(time(0)),
         is_observed: true,
         ..TierState::default()
     }
@@ -35,7 +35,7 @@ fn ready(state: TierState) -> TierState {
 
 #[track_caller]
 fn check(hash: &str, state: &TierState, second: i64, run: RevisionRef, outcome: Outcome) {
-    let choice = choose(&desired(hash), state, false, time(second), TIMEOUT);
+    let choice = choose(&desired(hash), state, Secrets::Usable, time(second), TIMEOUT);
     assert_eq!(choice, Choice { run, outcome }, "{state:?}");
 }
 
@@ -76,20 +76,23 @@ fn without_the_last_good_configuration_it_stays() {
 fn what_was_good_once_is_not_taken_back() {
     check("a", &state("a", "a", ""), 1_000, RevisionRef::Desired, Outcome::Waiting(None));
     check("a", &state("b", "a", ""), 1_000, RevisionRef::Desired, Outcome::Waiting(None));
-    let timeless = TierState { changed: None, ..state("b", "a", "") };
+    let timeless = TierState { started: None, ..state("b", "a", "") };
     check("b", &timeless, 1_000, RevisionRef::Desired, Outcome::Waiting(None));
 }
 
 #[test]
 fn without_its_secret_a_new_revision_is_held_back_where_another_one_runs() {
-    let held = |state: &TierState| choose(&desired("b"), state, true, time(1_000), TIMEOUT);
+    let held = |state: &TierState| choose(&desired("b"), state, Secrets::Missing, time(1_000), TIMEOUT);
     let back = Choice { run: RevisionRef::LastGood, outcome: Outcome::Held };
     assert_eq!(held(&ready(state("a", "a", ""))), back);
     assert_eq!(held(&state("c", "a", "")), back, "another one on its way");
     let first = Choice { run: RevisionRef::Desired, outcome: Outcome::Waiting(None) };
     assert_eq!((held(&state("", "", "")), held(&state("a", "", ""))), (first, first));
     assert_eq!(held(&ready(state("b", "b", ""))).outcome, Outcome::Live);
-    assert_eq!(held(&state("b", "a", "")).outcome, Outcome::TakenBack);
+    assert_eq!(held(&state("b", "a", "")), back, "its time is up, and it is not its fault");
+    let unknown = |state: &TierState| choose(&desired("b"), state, Secrets::Unknown, time(1_000), TIMEOUT);
+    assert_eq!(unknown(&ready(state("a", "a", ""))), back);
+    assert_eq!(unknown(&state("b", "a", "")).outcome, Outcome::TakenBack);
 }
 
 #[test]
