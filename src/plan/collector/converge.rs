@@ -36,6 +36,8 @@ pub struct TierView {
     pub workload: Option<OwnedId>,
     /// How that is.
     pub state: TierState,
+    /// How the workload of the other kind is that ran the tier before, and serves until this one does.
+    pub predecessor: Option<TierState>,
     /// What it is to run.
     pub choice: Choice,
     /// The data of that.
@@ -48,12 +50,26 @@ impl TierView {
         self.state.template.is_some() && !self.state.is_ready
     }
 
-    /// The hash that the tier is to run.
-    pub fn live(&self) -> &str {
-        match self.choice.run {
-            RevisionRef::Stay => self.state.template.as_deref().unwrap_or(&self.desired.hash),
-            RevisionRef::Desired | RevisionRef::LastGood => &self.run.hash,
+    /// The hash that its pods are to run, as the workload has it; of somebody else's, what is written for them.
+    pub fn live(&self) -> Option<&str> {
+        if self.workload.is_none() {
+            return Some(&self.run.hash);
         }
+        let before = self.predecessor.as_ref().filter(|before| self.state.ready == 0 && before.ready > 0);
+        before.unwrap_or(&self.state).template.as_deref()
+    }
+
+    /// Whether pods are ready, of whatever revision.
+    pub fn is_serving(&self) -> bool {
+        self.state.ready + self.predecessor.as_ref().map(|before| before.ready).unwrap_or_default() > 0
+    }
+
+    /// Whether its workload is about to get another revision than it has.
+    fn is_switching(&self) -> bool {
+        let has_another = self.state.template.as_ref().or_else(|| self.predecessor.as_ref()?.template.as_ref());
+        self.choice.run == RevisionRef::Desired
+            && self.state.template.as_ref() != Some(&self.desired.hash)
+            && has_another.is_some()
     }
 
     /// What was taken back, or is now.
@@ -100,7 +116,24 @@ pub fn tiers(
         plan.configurations.iter().map(|configuration| revision(collector, &settings, configuration)).collect();
     let all = objects(collector, &settings, &desired);
     let secrets = secrets(snapshot, collector);
-    desired.into_iter().map(|desired| tier(snapshot, collector, &all, desired, secrets, now, timeout)).collect()
+    let each = desired.into_iter().map(|desired| tier(snapshot, collector, &all, desired, secrets, now, timeout));
+    let mut tiers = each.collect::<Vec<_>>();
+    samplers_first(snapshot, collector, &mut tiers, settings.replicas);
+    tiers
+}
+
+/// Routers get a revision only once all samplers that it names are there.
+fn samplers_first(snapshot: &Snapshot, collector: &Collector, tiers: &mut [TierView], replicas: i32) {
+    let of = |tiers: &[TierView], tier: Tier| tiers.iter().position(|known| known.desired.tier == tier);
+    let Some(samplers) = of(tiers, Tier::Sampler).and_then(|at| tiers.get(at)) else { return };
+    let are_there = samplers.choice.outcome == Outcome::Live && samplers.state.replicas >= i64::from(replicas);
+    let routers = of(tiers, Tier::Collector).and_then(|at| tiers.get_mut(at));
+    let Some(routers) = routers.filter(|routers| !are_there && routers.is_switching()) else { return };
+    let known = stored(snapshot, collector, Tier::Collector, &routers.state);
+    let runs = known.filter(|known| routers.state.template.as_ref() == Some(&known.hash));
+    let run = if runs.is_some() { RevisionRef::LastGood } else { RevisionRef::Stay };
+    routers.choice = Choice { run, outcome: Outcome::Waiting(None) };
+    routers.run = runs.unwrap_or_else(|| routers.desired.clone());
 }
 
 fn tier(
@@ -129,7 +162,11 @@ fn tier(
         (RevisionRef::LastGood, Some(last_good)) => last_good,
         _ => desired.clone(),
     };
-    TierView { desired, workload, state, choice, run }
+    let predecessor = workload.as_ref().and_then(|id| {
+        let mut others = workloads(snapshot, collector).filter(|live| live.id.name == name && live.id.kind != id.kind);
+        others.next().map(TierState::read)
+    });
+    TierView { desired, workload, state, predecessor, choice, run }
 }
 
 /// The last good revision, from its ConfigMap.
@@ -167,6 +204,12 @@ fn is_workload(id: &OwnedId) -> bool {
     matches!(id.kind, OwnedKind::Deployment | OwnedKind::StatefulSet)
 }
 
+/// The workloads of a collector, needed or not.
+fn workloads<'a>(snapshot: &'a Snapshot, collector: &'a Collector) -> impl Iterator<Item = &'a LiveObject> {
+    let all = snapshot.owned_by(&collector.id).map(|(_, live)| live);
+    all.filter(|live| is_workload(&live.id) && is_own(collector, live))
+}
+
 /// Whether an object belongs to this incarnation of the collector.
 pub fn is_own(collector: &Collector, live: &LiveObject) -> bool {
     live.owner.is_some() && live.owner == collector.uid
@@ -192,6 +235,7 @@ pub fn goal(
     let applies = wanted
         .into_iter()
         .filter(|object| !staying.contains(&object.id))
+        .map(|object| sized(object, tiers))
         .map(|object| annotated(object, tiers, said, now))
         .filter_map(|object| differing(snapshot, collector, object))
         .collect();
@@ -210,6 +254,17 @@ fn staying(collector: &Collector, tier: &TierView) -> Vec<OwnedId> {
     let name = configuration_name(&collector.id.name, tier.desired.tier, &tier.run.hash);
     let configuration = OwnedId { collector: collector.id.clone(), kind: OwnedKind::ConfigMap, name };
     tier.workload.iter().cloned().chain([configuration]).collect()
+}
+
+/// Samplers that routers may still name stay.
+fn sized(mut object: OwnedObject, tiers: &[TierView]) -> OwnedObject {
+    let is_settled = |tier: &TierView| tier.desired.tier != Tier::Collector || tier.choice.outcome == Outcome::Live;
+    let samplers = tiers.iter().find(|tier| tier.workload.as_ref() == Some(&object.id));
+    let samplers = samplers.filter(|tier| tier.desired.tier == Tier::Sampler && !tiers.iter().all(is_settled));
+    if let (Some(samplers), Some(replicas)) = (samplers, object.manifest.pointer_mut("/spec/replicas")) {
+        *replicas = json!(replicas.as_i64().unwrap_or_default().max(samplers.state.replicas));
+    }
+    object
 }
 
 /// The object with what the operator remembers on it.
@@ -314,12 +369,19 @@ fn deletes(
 
 /// The names of ConfigMaps that stay: the newest few of each tier, and what a tier runs, wants, or could go back to.
 fn kept(snapshot: &Snapshot, collector: &Collector, tiers: &[TierView]) -> BTreeSet<String> {
-    let mut kept = BTreeSet::new();
+    // Also what a workload mounts that goes once another one has followed it.
+    let mut kept: BTreeSet<String> = workloads(snapshot, collector)
+        .flat_map(|live| {
+            let state = TierState::read(live);
+            let noted = live.annotation(LAST_GOOD).map(str::to_owned);
+            let hashes = [state.template, state.last_good, noted].into_iter().flatten();
+            hashes.map(|hash| format!("{}-{hash}", live.id.name)).collect::<Vec<_>>()
+        })
+        .collect();
     for tier in tiers {
         let name_of = |hash: &String| configuration_name(&collector.id.name, tier.desired.tier, hash);
-        let (name, state) = (tier_name(collector, tier.desired.tier), &tier.state);
-        let hashes = [&state.template, &state.last_good].into_iter().flatten();
-        kept.extend([&tier.desired.hash, &tier.run.hash].into_iter().chain(hashes).map(name_of));
+        let name = tier_name(collector, tier.desired.tier);
+        kept.extend([&tier.desired.hash, &tier.run.hash].into_iter().map(name_of));
         if tier.workload.is_none() {
             continue;
         }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{CollectorSettings, Configuration, Tier, objects};
@@ -12,6 +13,10 @@ pub const CONFIGURATION_KEY: &str = "collector.yaml";
 /// The key of a revision's ConfigMap that holds the pod template which runs it, as JSON and without the ConfigMap's name:
 /// a configuration belongs to an image, so a return to an earlier one must bring back both.
 pub const POD_KEY: &str = "pod.json";
+
+/// The key that holds how many pods belong together, as JSON: routers name their samplers, and what samples by itself must
+/// be one pod. Absent: one pod, or of samplers as many as are asked for.
+pub const WORKLOAD_KEY: &str = "workload.json";
 
 /// Hexadecimal digits of the SHA-256 that a name carries.
 const HASH_DIGITS: usize = 10;
@@ -34,6 +39,13 @@ impl Revision {
         Self { tier, hash, data }
     }
 
+    /// How many pods run it, where that belongs to it: for every tier but the samplers.
+    pub fn replicas(&self) -> Option<i32> {
+        let said = self.data.get(WORKLOAD_KEY).and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let replicas = said.and_then(|said| i32::try_from(said.get("replicas")?.as_i64()?).ok());
+        (self.tier == Tier::Collector).then(|| replicas.unwrap_or(1))
+    }
+
     /// The whole SHA-256 of the content.
     pub fn digest(&self) -> String {
         digest(&self.data)
@@ -52,6 +64,9 @@ pub fn revision(collector: &Collector, settings: &CollectorSettings<'_>, configu
     if settings.management == Management::Managed {
         let template = objects::template(collector, settings, configuration);
         data.insert(POD_KEY.to_owned(), objects::value(&template).to_string());
+        if configuration.tier == Tier::Collector && settings.has_sampler_tier() {
+            data.insert(WORKLOAD_KEY.to_owned(), json!({"replicas": settings.replicas}).to_string());
+        }
     }
     Revision::new(configuration.tier, data)
 }

@@ -47,6 +47,14 @@ impl Cluster {
         goal(snapshot, collector, &self.views(), &said, Timestamp::from_second(self.now).unwrap())
     }
 
+    /// The status; without a plan, where no configuration can be made.
+    fn status(&self, has_plan: bool) -> crate::api::TracingCollectorStatus {
+        let snapshot = self.index.snapshot();
+        let collector = snapshot.collectors.values().next().unwrap();
+        let (plan, views) = if has_plan { (compile(snapshot, collector), self.views()) } else { Default::default() };
+        crate::plan::collector::status::status(snapshot, collector, &plan, &views)
+    }
+
     /// One round; what was applied and deleted, in order.
     fn round(&mut self) -> Vec<String> {
         let goal = self.goal();
@@ -334,4 +342,106 @@ fn there_is_no_way_back_to_content_whose_whole_digest_is_another() {
     let forged = format!("{}{}", &digest[..10], "0".repeat(54));
     cluster.change("/metadata/annotations/tracesteward.io~1last-good-digest", json!(forged));
     assert_eq!(cluster.views()[0].choice.outcome, Outcome::Waiting(None));
+}
+
+#[test]
+fn what_an_earlier_workload_mounts_is_kept_until_it_goes() {
+    let mut cluster = Cluster::live();
+    let first = cluster.views()[0].desired.hash.clone();
+    for number in 1..=5_i32 {
+        cluster.now += 10;
+        cluster.set(&json!({"queue": {"storage": {"size": "1Gi"}},
+            "sampling": {"baselineRatio": f64::from(number) / 10.0}}));
+        cluster.round();
+    }
+    assert!(cluster.index.snapshot().owned.keys().any(|id| id.name.ends_with(&first)));
+    let status = cluster.status(true);
+    assert_eq!(status.configuration.unwrap().live, Some(first), "what is ready");
+    assert_eq!(status.replicas.unwrap().ready, 1);
+}
+
+#[test]
+fn where_nothing_desired_can_be_the_status_says_what_runs() {
+    let mut cluster = Cluster::live();
+    let before = cluster.status(true);
+    let mut collector = cluster.index.snapshot().collectors.values().next().unwrap().clone();
+    collector.status = Some(before.clone());
+    cluster.index.update(Change::Collector(collector, None));
+    let after = cluster.status(false);
+    assert_eq!((after.configuration, after.replicas), (before.configuration, before.replicas));
+    assert_ne!(after.conditions, before.conditions);
+}
+
+/// Replicas by name and kind of each workload, with whether it runs what is desired.
+fn sizes(cluster: &Cluster) -> Vec<String> {
+    let views = cluster.views();
+    let hashes: Vec<_> = views.iter().map(|view| view.desired.hash.as_str()).collect();
+    let all = cluster.index.snapshot().owned.values().filter(|live| is_workload(&live.id));
+    let line = |live: &LiveObject| {
+        let template = TierState::read(live).template.unwrap_or_default();
+        let word = if hashes.contains(&template.as_str()) { "new" } else { "old" };
+        format!("{} {} {word}", live.id.name, live.value["spec"]["replicas"])
+    };
+    all.map(line).collect()
+}
+
+#[test]
+fn samplers_come_before_routers_and_go_after_them() {
+    let mut cluster = Cluster::live();
+    cluster.set(&json!({"replicas": 2}));
+    cluster.round();
+    assert_eq!(sizes(&cluster), ["gw-collector 1 old", "gw-sampler 2 new"], "one pod that samples by itself");
+    assert_eq!(cluster.round(), [""; 0]);
+    cluster.ready();
+    cluster.round();
+    assert_eq!(sizes(&cluster), ["gw-collector 2 new", "gw-sampler 2 new"]);
+    cluster.ready();
+    cluster.round();
+    // More samplers before routers name them.
+    cluster.set(&json!({"replicas": 3}));
+    cluster.round();
+    assert_eq!(sizes(&cluster), ["gw-collector 2 old", "gw-sampler 3 new"]);
+    cluster.ready();
+    cluster.round();
+    assert_eq!(sizes(&cluster), ["gw-collector 3 new", "gw-sampler 3 new"]);
+    cluster.ready();
+    cluster.round();
+    // Fewer only after no router names them.
+    cluster.set(&json!({"replicas": 2}));
+    cluster.round();
+    assert_eq!(sizes(&cluster), ["gw-collector 2 new", "gw-sampler 3 new"]);
+    cluster.unready();
+    assert_eq!(cluster.round(), [""; 0]);
+    cluster.ready();
+    cluster.round();
+    assert_eq!(sizes(&cluster), ["gw-collector 2 new", "gw-sampler 2 new"]);
+    cluster.ready();
+    cluster.round();
+    cluster.set(&json!({}));
+    cluster.round();
+    assert_eq!(sizes(&cluster), ["gw-collector 1 new", "gw-sampler 2 old"]);
+    cluster.unready();
+    cluster.round();
+    cluster.ready();
+    cluster.round();
+    assert_eq!(sizes(&cluster), ["gw-collector 1 new"]);
+}
+
+#[test]
+fn what_samples_on_a_volume_serves_until_the_samplers_are_there() {
+    let mut cluster = Cluster::new();
+    let storage = json!({"storage": {"size": "1Gi"}});
+    cluster.set(&json!({"queue": storage}));
+    cluster.round();
+    cluster.ready();
+    cluster.round();
+    cluster.set(&json!({"queue": storage, "replicas": 2}));
+    cluster.round();
+    assert_eq!(sizes(&cluster), ["gw-collector 1 old", "gw-sampler 2 new"]);
+    cluster.ready();
+    cluster.round();
+    assert_eq!(sizes(&cluster), ["gw-collector 2 new", "gw-collector 1 old", "gw-sampler 2 new"]);
+    cluster.ready();
+    cluster.round();
+    assert_eq!(sizes(&cluster), ["gw-collector 2 new", "gw-sampler 2 new"]);
 }
