@@ -262,6 +262,9 @@ fn what_served_before_serves_until_what_follows_is_ready() {
             && round.contains(&"- StatefulSet gw-collector".to_owned()),
         "{round:?}"
     );
+    // What its pods mounted goes after it.
+    let round = cluster.round();
+    assert!(round.iter().all(|line| line.starts_with("- ConfigMap gw-collector-")), "{round:?}");
     assert_eq!((cluster.round().len(), cluster.index.snapshot().owned.len()), (0, 1));
 }
 
