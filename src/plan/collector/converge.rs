@@ -360,7 +360,8 @@ fn deletes(
     let kept = kept(snapshot, collector, tiers);
     let is_of = |name: &str| tiers.iter().any(|tier| name.starts_with(&tier_name(collector, tier.desired.tier)));
     let is_kept = |live: &LiveObject| match live.id.kind {
-        OwnedKind::ConfigMap if is_of(&live.id.name) => kept.contains(&live.id.name),
+        OwnedKind::ConfigMap if kept.contains(&live.id.name) => true,
+        OwnedKind::ConfigMap if is_of(&live.id.name) => false,
         _ => !is_settled,
     };
     let own = snapshot.owned_by(&collector.id).filter(|(_, live)| is_own(collector, live) && !live.is_deleting());
