@@ -15,8 +15,8 @@ use super::{
     CollectorPlan, CollectorSettings, OwnedObject, POD_KEY, Revision, Tier, collector_name, configuration_name,
     contains, objects, revision,
     rollout::{
-        Choice, DIGEST, LAST_GOOD, LAST_GOOD_DIGEST, Outcome, REFUSED, REFUSED_BECAUSE, RevisionRef, STARTED, Secrets,
-        TierState, choose,
+        Choice, DIGEST, LAST_GOOD, LAST_GOOD_DIGEST, Outcome, Pace, REFUSED, REFUSED_BECAUSE, RevisionRef, STARTED,
+        Secrets, TierState, choose,
     },
     sampler_name,
 };
@@ -290,7 +290,7 @@ fn annotated(
         notes.extend(because.map(|text| (REFUSED_BECAUSE, text.clone())));
         // The time runs from the write of the template, and not while somebody has paused it.
         let same = state.started.filter(|_| state.template.as_ref() == Some(&run.hash));
-        started = (!state.is_paused).then(|| same.unwrap_or(now));
+        started = (state.pace != Pace::Paused).then(|| same.unwrap_or(now));
     }
     if let Some(Value::Object(metadata)) = object.manifest.get_mut("metadata") {
         let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));

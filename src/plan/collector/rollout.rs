@@ -48,12 +48,33 @@ pub struct TierState {
     pub updated_ready: i64,
     /// Pods that it should have.
     pub replicas: i64,
-    /// Whether its controller has seen the template.
-    pub is_observed: bool,
-    /// Whether somebody has paused its rollout.
-    pub is_paused: bool,
+    /// Whether anybody rolls it out.
+    pub pace: Pace,
     /// When the operator wrote its template.
     pub started: Option<Timestamp>,
+}
+
+/// Whether a template is rolled out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// Its controller has not seen it yet.
+    #[default]
+    Unseen,
+    /// Somebody has stopped it.
+    Paused,
+    /// It is.
+    UnderWay,
+}
+
+impl Pace {
+    fn read(workload: &Value) -> Self {
+        let is_paused = workload.pointer("/spec/paused").and_then(Value::as_bool).unwrap_or_default();
+        match (is_paused, is_observed(workload)) {
+            (true, _) => Self::Paused,
+            (false, true) => Self::UnderWay,
+            (false, false) => Self::Unseen,
+        }
+    }
 }
 
 /// Which revision is meant.
@@ -113,8 +134,7 @@ impl TierState {
             ready: live.ready_replicas(),
             updated_ready: updated_ready(&live.value),
             replicas: number(&live.value, "/spec/replicas").unwrap_or(1),
-            is_observed: is_observed(&live.value),
-            is_paused: live.value.pointer("/spec/paused").and_then(Value::as_bool).unwrap_or_default(),
+            pace: Pace::read(&live.value),
             started: live.annotation(STARTED).and_then(|time| time.parse().ok()),
         }
     }
@@ -204,7 +224,7 @@ pub fn choose(desired: &Revision, state: &TierState, secrets: Secrets, now: Time
     }
     let waiting = |until| Choice { run: RevisionRef::Desired, outcome: Outcome::Waiting(until) };
     // A rollout that somebody has stopped, or that nobody has begun, says nothing of its pods.
-    if state.is_paused || !state.is_observed {
+    if state.pace != Pace::UnderWay {
         return waiting(None);
     }
     // Without a time, it has begun just now.

@@ -24,7 +24,7 @@ fn state(template: &str, last_good: &str, refused: &str) -> TierState {
         refused: hash(refused),
         can_go_back: !last_good.is_empty(),
         started: Some(time(0)),
-        is_observed: true,
+        pace: Pace::UnderWay,
         ..TierState::default()
     }
 }
@@ -121,9 +121,9 @@ fn a_rollout_that_goes_on_has_the_time_of_one_pod_for_each() {
 
 #[test]
 fn a_rollout_that_nobody_carries_out_is_not_taken_back() {
-    let paused = TierState { is_paused: true, ..state("b", "a", "") };
+    let paused = TierState { pace: Pace::Paused, ..state("b", "a", "") };
     check("b", &paused, 1_000, RevisionRef::Desired, Outcome::Waiting(None));
-    let unseen = TierState { is_observed: false, ..state("b", "a", "") };
+    let unseen = TierState { pace: Pace::Unseen, ..state("b", "a", "") };
     check("b", &unseen, 1_000, RevisionRef::Desired, Outcome::Waiting(None));
 }
 
