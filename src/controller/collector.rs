@@ -45,7 +45,7 @@ pub(super) async fn objects(context: &Context, id: &CollectorId) -> Reconciled {
                 said.entry(tier.desired.tier).or_insert_with(|| known.clone());
             }
         }
-        converge::goal(index.snapshot(), &collector, &tiers, &said)
+        converge::goal(index.snapshot(), &collector, &tiers, &said, now)
     };
     let trouble = said.values().next().cloned();
     let Written { mut changes, error, is_going, is_cut_off } = write(context, &collector, &goal).await;

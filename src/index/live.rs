@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::Value;
 
 use super::{CollectorId, Dirty, Index, OwnedId, OwnedKind, Source, Watched};
-use crate::api::{GROUP, MANAGER_OWNED};
+use crate::api::GROUP;
 
 /// The label that says by whom an object is managed; these objects are watched by it.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
@@ -28,8 +28,6 @@ pub struct LiveObject {
     pub owner: Option<String>,
     /// Its resource version.
     pub version: Option<u64>,
-    /// When the operator last changed it, RFC 3339 in UTC.
-    pub changed: Option<String>,
     /// The object, without managed fields. Shared: a ConfigMap can be large.
     pub value: Arc<Value>,
 }
@@ -63,7 +61,6 @@ impl LiveObject {
             uid: text("/metadata/uid"),
             owner: of_owner("uid"),
             version: text("/metadata/resourceVersion").and_then(|version| version.parse().ok()),
-            changed: changed(&value),
             value: Arc::new(Value::Null),
         };
         if let Some(Value::Object(metadata)) = value.get_mut("metadata") {
@@ -94,16 +91,6 @@ impl LiveObject {
 fn is_collector(api_version: Option<&Value>, kind: Option<&Value>) -> bool {
     let group = api_version.and_then(Value::as_str).and_then(|version| version.split_once('/')).map(|(group, _)| group);
     group == Some(GROUP) && kind.and_then(Value::as_str) == Some("TracingCollector")
-}
-
-/// When the operator's manager last changed the object itself.
-fn changed(value: &Value) -> Option<String> {
-    let entries = value.pointer("/metadata/managedFields")?.as_array()?;
-    let own = entries.iter().filter(|entry| {
-        let subresource = entry.get("subresource").and_then(Value::as_str).unwrap_or_default();
-        entry.get("manager").and_then(Value::as_str) == Some(MANAGER_OWNED) && subresource.is_empty()
-    });
-    own.filter_map(|entry| entry.get("time")?.as_str()).max().map(str::to_owned)
 }
 
 impl Index {

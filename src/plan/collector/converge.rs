@@ -1,6 +1,7 @@
 //! From what a collector should be and what there is to what has to be written. Pure: `now` is an argument.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
@@ -13,7 +14,10 @@ use sha2::{Digest, Sha256};
 use super::{
     CollectorPlan, CollectorSettings, OwnedObject, POD_KEY, Revision, Tier, collector_name, configuration_name,
     contains, objects, revision,
-    rollout::{Choice, LAST_GOOD, Outcome, REFUSED, REFUSED_BECAUSE, RevisionRef, TierState, choose},
+    rollout::{
+        Choice, DIGEST, LAST_GOOD, LAST_GOOD_DIGEST, Outcome, Pace, REFUSED, REFUSED_BECAUSE, RevisionRef, STARTED,
+        Secrets, TierState, choose,
+    },
     sampler_name,
 };
 use crate::index::{Collector, LiveObject, OwnedId, OwnedKind, SecretState, Snapshot};
@@ -32,6 +36,8 @@ pub struct TierView {
     pub workload: Option<OwnedId>,
     /// How that is.
     pub state: TierState,
+    /// How the workload of the other kind is that ran the tier before, and serves until this one does.
+    pub predecessor: Option<TierState>,
     /// What it is to run.
     pub choice: Choice,
     /// The data of that.
@@ -44,12 +50,26 @@ impl TierView {
         self.state.template.is_some() && !self.state.is_ready
     }
 
-    /// The hash that the tier is to run.
-    pub fn live(&self) -> &str {
-        match self.choice.run {
-            RevisionRef::Stay => self.state.template.as_deref().unwrap_or(&self.desired.hash),
-            RevisionRef::Desired | RevisionRef::LastGood => &self.run.hash,
+    /// The hash that its pods are to run, as the workload has it; of somebody else's, what is written for them.
+    pub fn live(&self) -> Option<&str> {
+        if self.workload.is_none() {
+            return Some(&self.run.hash);
         }
+        let before = self.predecessor.as_ref().filter(|before| self.state.ready == 0 && before.ready > 0);
+        before.unwrap_or(&self.state).template.as_deref()
+    }
+
+    /// Whether pods are ready, of whatever revision.
+    pub fn is_serving(&self) -> bool {
+        self.state.ready + self.predecessor.as_ref().map(|before| before.ready).unwrap_or_default() > 0
+    }
+
+    /// Whether its workload is about to get another revision than it has.
+    fn is_switching(&self) -> bool {
+        let has_another = self.state.template.as_ref().or_else(|| self.predecessor.as_ref()?.template.as_ref());
+        self.choice.run == RevisionRef::Desired
+            && self.state.template.as_ref() != Some(&self.desired.hash)
+            && has_another.is_some()
     }
 
     /// What was taken back, or is now.
@@ -102,8 +122,25 @@ pub fn tiers(
     let desired: Vec<_> =
         plan.configurations.iter().map(|configuration| revision(collector, &settings, configuration)).collect();
     let all = objects(collector, &settings, &desired);
-    let is_held = is_held(snapshot, collector);
-    desired.into_iter().map(|desired| tier(snapshot, collector, &all, desired, is_held, now, timeout)).collect()
+    let secrets = secrets(snapshot, collector);
+    let each = desired.into_iter().map(|desired| tier(snapshot, collector, &all, desired, secrets, now, timeout));
+    let mut tiers = each.collect::<Vec<_>>();
+    samplers_first(snapshot, collector, &mut tiers, settings.replicas);
+    tiers
+}
+
+/// Routers get a revision only once all samplers that it names are there.
+fn samplers_first(snapshot: &Snapshot, collector: &Collector, tiers: &mut [TierView], replicas: i32) {
+    let of = |tiers: &[TierView], tier: Tier| tiers.iter().position(|known| known.desired.tier == tier);
+    let Some(samplers) = of(tiers, Tier::Sampler).and_then(|at| tiers.get(at)) else { return };
+    let are_there = samplers.choice.outcome == Outcome::Live && samplers.state.replicas >= i64::from(replicas);
+    let routers = of(tiers, Tier::Collector).and_then(|at| tiers.get_mut(at));
+    let Some(routers) = routers.filter(|routers| !are_there && routers.is_switching()) else { return };
+    let known = stored(snapshot, collector, Tier::Collector, &routers.state);
+    let runs = known.filter(|known| routers.state.template.as_ref() == Some(&known.hash));
+    let run = if runs.is_some() { RevisionRef::LastGood } else { RevisionRef::Stay };
+    routers.choice = Choice { run, outcome: Outcome::Waiting(None) };
+    routers.run = runs.unwrap_or_else(|| routers.desired.clone());
 }
 
 fn tier(
@@ -111,7 +148,7 @@ fn tier(
     collector: &Collector,
     all: &[OwnedObject],
     desired: Revision,
-    is_held: bool,
+    secrets: Secrets,
     now: Timestamp,
     timeout: Duration,
 ) -> TierView {
@@ -119,36 +156,47 @@ fn tier(
     let workload = all.iter().map(|object| &object.id).find(|id| id.is_workload() && id.name == name).cloned();
     let live = workload.as_ref().and_then(|id| snapshot.owned.get(id)).filter(|live| is_own(collector, live));
     let mut state = live.map(TierState::read).unwrap_or_default();
-    let last_good = state.last_good.as_ref().and_then(|hash| stored(snapshot, collector, desired.tier, hash));
+    if state.last_good.as_ref() == Some(&desired.hash) {
+        state.last_good_digest = Some(desired.digest());
+    }
+    let last_good = stored(snapshot, collector, desired.tier, &state);
     state.can_go_back = last_good.is_some();
     let choice = match workload {
-        Some(_) => choose(&desired, &state, is_held, now, timeout),
+        Some(_) => choose(&desired, &state, secrets, now, timeout),
         None => Choice { run: RevisionRef::Desired, outcome: Outcome::Live },
     };
     let run = match (choice.run, last_good) {
         (RevisionRef::LastGood, Some(last_good)) => last_good,
         _ => desired.clone(),
     };
-    TierView { desired, workload, state, choice, run }
+    let predecessor = workload.as_ref().and_then(|id| {
+        let mut others = workloads(snapshot, collector).filter(|live| live.id.name == name && live.id.kind != id.kind);
+        others.next().map(TierState::read)
+    });
+    TierView { desired, workload, state, predecessor, choice, run }
 }
 
-/// The revision with this hash, from its ConfigMap.
-fn stored(snapshot: &Snapshot, collector: &Collector, tier: Tier, hash: &str) -> Option<Revision> {
+/// The last good revision, from its ConfigMap.
+fn stored(snapshot: &Snapshot, collector: &Collector, tier: Tier, state: &TierState) -> Option<Revision> {
+    let (hash, digest) = (state.last_good.as_ref()?, state.last_good_digest.as_ref()?);
     let name = configuration_name(&collector.id.name, tier, hash);
     let live = snapshot.owned.get(&OwnedId { collector: collector.id.clone(), kind: OwnedKind::ConfigMap, name })?;
     let data: BTreeMap<String, String> = serde_json::from_value(live.value.get("data")?.clone()).ok()?;
     let is_whole = is_own(collector, live) && !live.is_deleting() && data.contains_key(POD_KEY);
     // Content that somebody has changed is no revision.
-    Revision::read(tier, hash, data).filter(|_| is_whole)
+    Revision::read(tier, digest, data).filter(|_| is_whole)
 }
 
-/// Whether pods of a new revision could not start, because a Secret that they need is missing.
-fn is_held(snapshot: &Snapshot, collector: &Collector) -> bool {
-    let Some(namespace) = snapshot.namespaces.get(&collector.id.namespace) else { return false };
-    collector.secrets().any(|key| {
-        let state = namespace.keys.get(&(key.name, key.key));
-        matches!(state, Some(SecretState::NotFound | SecretState::KeyMissing))
-    })
+/// What is known of the Secrets that pods of a new revision need.
+fn secrets(snapshot: &Snapshot, collector: &Collector) -> Secrets {
+    let namespace = snapshot.namespaces.get(&collector.id.namespace);
+    let states = collector.secrets().map(|key| namespace.and_then(|known| known.keys.get(&(key.name, key.key))));
+    let worst = states.map(|state| match state {
+        Some(SecretState::NotFound | SecretState::KeyMissing) => Secrets::Missing,
+        None => Secrets::Unknown,
+        Some(SecretState::Present | SecretState::Unverified | SecretState::Unsendable) => Secrets::Usable,
+    });
+    worst.max().unwrap_or(Secrets::Usable)
 }
 
 /// The name of a tier's workload; its ConfigMaps are called `<name>-<hash>`.
@@ -159,13 +207,25 @@ pub fn tier_name(collector: &Collector, tier: Tier) -> String {
     }
 }
 
+/// The workloads of a collector, needed or not.
+fn workloads<'a>(snapshot: &'a Snapshot, collector: &'a Collector) -> impl Iterator<Item = &'a LiveObject> {
+    let all = snapshot.owned_by(&collector.id).map(|(_, live)| live);
+    all.filter(|live| live.id.is_workload() && is_own(collector, live))
+}
+
 /// Whether an object belongs to this incarnation of the collector.
 pub fn is_own(collector: &Collector, live: &LiveObject) -> bool {
     live.owner.is_some() && live.owner == collector.uid
 }
 
 /// What has to be written. `said`: what the pods of a tier say that is taken back now.
-pub fn goal(snapshot: &Snapshot, collector: &Collector, tiers: &[TierView], said: &BTreeMap<Tier, String>) -> Goal {
+pub fn goal(
+    snapshot: &Snapshot,
+    collector: &Collector,
+    tiers: &[TierView],
+    said: &BTreeMap<Tier, String>,
+    now: Timestamp,
+) -> Goal {
     let Some(spec) = collector.valid() else { return Goal::default() };
     let settings = CollectorSettings::new(spec);
     let run: Vec<_> = tiers.iter().map(|tier| tier.run.clone()).collect();
@@ -178,7 +238,8 @@ pub fn goal(snapshot: &Snapshot, collector: &Collector, tiers: &[TierView], said
     let applies = wanted
         .into_iter()
         .filter(|object| !staying.contains(&object.id))
-        .map(|object| annotated(object, tiers, said))
+        .map(|object| sized(object, tiers))
+        .map(|object| annotated(object, tiers, said, now))
         .filter_map(|object| differing(snapshot, collector, object))
         .collect();
     let again = tiers.iter().filter_map(|tier| match tier.choice.outcome {
@@ -198,12 +259,31 @@ fn staying(collector: &Collector, tier: &TierView) -> Vec<OwnedId> {
     tier.workload.iter().cloned().chain([configuration]).collect()
 }
 
+/// Samplers that routers may still name stay.
+fn sized(mut object: OwnedObject, tiers: &[TierView]) -> OwnedObject {
+    let is_settled = |tier: &TierView| tier.desired.tier != Tier::Collector || tier.choice.outcome == Outcome::Live;
+    let samplers = tiers.iter().find(|tier| tier.workload.as_ref() == Some(&object.id));
+    let samplers = samplers.filter(|tier| tier.desired.tier == Tier::Sampler && !tiers.iter().all(is_settled));
+    if let (Some(samplers), Some(replicas)) = (samplers, object.manifest.pointer_mut("/spec/replicas")) {
+        *replicas = json!(replicas.as_i64().unwrap_or_default().max(samplers.state.replicas));
+    }
+    object
+}
+
 /// The object with what the operator remembers on it.
-fn annotated(mut object: OwnedObject, tiers: &[TierView], said: &BTreeMap<Tier, String>) -> OwnedObject {
+fn annotated(
+    mut object: OwnedObject,
+    tiers: &[TierView],
+    said: &BTreeMap<Tier, String>,
+    now: Timestamp,
+) -> OwnedObject {
     let tier = tiers.iter().find(|tier| tier.workload.as_ref() == Some(&object.id));
     let mut notes: Vec<(&str, String)> = Vec::new();
-    if let Some(TierView { desired, state, choice, .. }) = tier {
+    let mut started = None;
+    if let Some(TierView { desired, state, choice, run, .. }) = tier {
+        notes.push((DIGEST, run.digest()));
         notes.extend(state.last_good.iter().map(|hash| (LAST_GOOD, hash.clone())));
+        notes.extend(state.last_good_digest.iter().map(|digest| (LAST_GOOD_DIGEST, digest.clone())));
         let (refused, because) = match choice.outcome {
             Outcome::TakenBack => (Some(&desired.hash), said.get(&desired.tier)),
             Outcome::Refused | Outcome::Held => (state.refused.as_ref(), state.because.as_ref()),
@@ -211,6 +291,9 @@ fn annotated(mut object: OwnedObject, tiers: &[TierView], said: &BTreeMap<Tier, 
         };
         notes.extend(refused.map(|hash| (REFUSED, hash.clone())));
         notes.extend(because.map(|text| (REFUSED_BECAUSE, text.clone())));
+        // The time runs from the write of the template, and not while somebody has paused it.
+        let same = state.started.filter(|_| state.template.as_ref() == Some(&run.hash));
+        started = (state.pace != Pace::Paused).then(|| same.unwrap_or(now));
     }
     if let Some(Value::Object(metadata)) = object.manifest.get_mut("metadata") {
         let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
@@ -219,6 +302,10 @@ fn annotated(mut object: OwnedObject, tiers: &[TierView], said: &BTreeMap<Tier, 
         }
     }
     object.manifest = noted(object.manifest);
+    // Not part of what is meant, or each try would be another one.
+    if let Some(started) = started {
+        object.manifest["metadata"]["annotations"][STARTED] = json!(started.to_string());
+    }
     object
 }
 
@@ -258,12 +345,22 @@ pub fn answered(live: &Value, manifest: &Value) -> String {
 
 /// Whether a live object is what was meant, as far as it was.
 pub fn is_as_meant(live: &Value, manifest: &Value) -> bool {
-    applied(live) == applied(manifest) && contains(live, manifest)
+    // Of the time of a rollout it is enough that there is one.
+    let start = |object: &Value| annotation(object, STARTED).is_some();
+    let mut manifest = Cow::Borrowed(manifest);
+    if start(live) && start(&manifest) {
+        manifest.to_mut()["metadata"]["annotations"][STARTED] = json!(annotation(live, STARTED));
+    }
+    applied(live) == applied(&manifest) && start(live) == start(&manifest) && contains(live, &manifest)
+}
+
+fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    object.pointer("/metadata/annotations")?.get(name)?.as_str()
 }
 
 /// The hash of what was applied.
 pub fn applied(object: &Value) -> Option<&str> {
-    object.pointer("/metadata/annotations")?.get(APPLIED)?.as_str()
+    annotation(object, APPLIED)
 }
 
 fn differing(snapshot: &Snapshot, collector: &Collector, object: OwnedObject) -> Option<Application> {
@@ -293,7 +390,8 @@ fn deletes(
     let prefixes: Vec<_> = tiers.iter().map(|tier| format!("{}-", tier_name(collector, tier.desired.tier))).collect();
     let is_of = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
     let is_kept = |live: &LiveObject| match live.id.kind {
-        OwnedKind::ConfigMap if is_of(&live.id.name) => kept.contains(&live.id.name),
+        OwnedKind::ConfigMap if kept.contains(&live.id.name) => true,
+        OwnedKind::ConfigMap if is_of(&live.id.name) => false,
         _ => !is_settled,
     };
     let own = snapshot.owned_by(&collector.id).filter(|(_, live)| is_own(collector, live) && !live.is_deleting());
@@ -302,12 +400,19 @@ fn deletes(
 
 /// The names of ConfigMaps that stay: the newest few of each tier, and what a tier runs, wants, or could go back to.
 fn kept(snapshot: &Snapshot, collector: &Collector, tiers: &[TierView]) -> BTreeSet<String> {
-    let mut kept = BTreeSet::new();
+    // Also what a workload mounts that goes once another one has followed it.
+    let mut kept: BTreeSet<String> = workloads(snapshot, collector)
+        .flat_map(|live| {
+            let state = TierState::read(live);
+            let noted = live.annotation(LAST_GOOD).map(str::to_owned);
+            let hashes = [state.template, state.last_good, noted].into_iter().flatten();
+            hashes.map(|hash| format!("{}-{hash}", live.id.name)).collect::<Vec<_>>()
+        })
+        .collect();
     for tier in tiers {
         let name_of = |hash: &String| configuration_name(&collector.id.name, tier.desired.tier, hash);
-        let (name, state) = (tier_name(collector, tier.desired.tier), &tier.state);
-        let hashes = [&state.template, &state.last_good].into_iter().flatten();
-        kept.extend([&tier.desired.hash, &tier.run.hash].into_iter().chain(hashes).map(name_of));
+        let name = tier_name(collector, tier.desired.tier);
+        kept.extend([&tier.desired.hash, &tier.run.hash].into_iter().map(name_of));
         if tier.workload.is_none() {
             continue;
         }

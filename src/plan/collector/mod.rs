@@ -22,7 +22,7 @@ pub use objects::{
     CONFIGURATION_HASH, CONTAINER, OwnedObject, QUEUE_FOLDER, SAMPLER_PORT, contains, objects, selector_labels,
 };
 pub use read::read_collector;
-pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision, configuration_name, revision};
+pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision, WORKLOAD_KEY, configuration_name, revision};
 pub use secrets::{is_sendable, secret_findings};
 pub use settings::{
     CollectorSettings, DEFAULT_VERSION, HEALTH_PORT, METRICS_PORT, allows, backend_protocol, collector_name,

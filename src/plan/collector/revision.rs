@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{CollectorSettings, Configuration, Tier, objects};
@@ -13,8 +14,12 @@ pub const CONFIGURATION_KEY: &str = "collector.yaml";
 /// a configuration belongs to an image, so a return to an earlier one must bring back both.
 pub const POD_KEY: &str = "pod.json";
 
-/// Bytes of the SHA-256 that a name carries.
-const HASH_BYTES: usize = 5;
+/// The key that holds how many pods belong together, as JSON: routers name their samplers, and what samples by itself must
+/// be one pod. Absent: one pod, or of samplers as many as are asked for.
+pub const WORKLOAD_KEY: &str = "workload.json";
+
+/// Hexadecimal digits of the SHA-256 that a name carries.
+const HASH_DIGITS: usize = 10;
 
 /// A configuration and the pod that runs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,14 +35,26 @@ pub struct Revision {
 impl Revision {
     /// A revision with this content.
     pub fn new(tier: Tier, data: BTreeMap<String, String>) -> Self {
-        Self { tier, hash: hash(&data), data }
+        let hash = digest(&data).chars().take(HASH_DIGITS).collect();
+        Self { tier, hash, data }
     }
 
-    /// The revision that a ConfigMap of this hash holds; `None` where its content has another. Whoever can write ConfigMaps
-    /// must not get to say by that what runs in a pod.
+    /// How many pods run it, where that belongs to it: for every tier but the samplers.
+    pub fn replicas(&self) -> Option<i32> {
+        let said = self.data.get(WORKLOAD_KEY).and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let replicas = said.and_then(|said| i32::try_from(said.get("replicas")?.as_i64()?).ok());
+        (self.tier == Tier::Collector).then(|| replicas.unwrap_or(1))
+    }
+
+    /// The whole SHA-256 of the content.
+    pub fn digest(&self) -> String {
+        digest(&self.data)
+    }
+
+    /// The revision that a ConfigMap holds; `None` where its content has another digest. Whoever can write ConfigMaps must
+    /// not get to say by that what runs in a pod, so the short hash is not enough.
     pub fn read(tier: Tier, expected: &str, data: BTreeMap<String, String>) -> Option<Self> {
-        let read = Self::new(tier, data);
-        (read.hash == expected).then_some(read)
+        (digest(&data) == expected).then(|| Self::new(tier, data))
     }
 }
 
@@ -47,6 +64,9 @@ pub fn revision(collector: &Collector, settings: &CollectorSettings<'_>, configu
     if settings.management == Management::Managed {
         let template = objects::template(collector, settings, configuration);
         data.insert(POD_KEY.to_owned(), objects::value(&template).to_string());
+        if configuration.tier == Tier::Collector && settings.has_sampler_tier() {
+            data.insert(WORKLOAD_KEY.to_owned(), json!({"replicas": settings.replicas}).to_string());
+        }
     }
     Revision::new(configuration.tier, data)
 }
@@ -56,14 +76,14 @@ pub fn configuration_name(collector: &str, tier: Tier, hash: &str) -> String {
     format!("{collector}-{}-{hash}", tier.as_str())
 }
 
-/// The hash of a ConfigMap's data. Lengths go in too: else text could move between a key and its value unseen.
-fn hash(data: &BTreeMap<String, String>) -> String {
+/// The SHA-256 of a ConfigMap's data. Lengths go in too: else text could move between a key and its value unseen.
+fn digest(data: &BTreeMap<String, String>) -> String {
     let mut sha = Sha256::new();
     for text in data.iter().flat_map(|(key, value)| [key, value]) {
         sha.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
         sha.update(text);
     }
-    sha.finalize().iter().take(HASH_BYTES).fold(String::new(), |mut text, byte| {
+    sha.finalize().iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
         write!(text, "{byte:02x}").ok();
         text
@@ -98,7 +118,9 @@ mod tests {
     #[test]
     fn content_that_was_tampered_with_is_no_revision() {
         let good = Revision::new(Tier::Collector, data(&[("a", "1")]));
-        assert_eq!(Revision::read(Tier::Collector, &good.hash, good.data.clone()), Some(good.clone()));
-        assert_eq!(Revision::read(Tier::Collector, &good.hash, data(&[("a", "2")])), None);
+        assert_eq!(Revision::read(Tier::Collector, &good.digest(), good.data.clone()), Some(good.clone()));
+        assert_eq!(Revision::read(Tier::Collector, &good.digest(), data(&[("a", "2")])), None);
+        assert_eq!(Revision::read(Tier::Collector, &good.hash, good.data.clone()), None, "too few digits");
+        assert_eq!((good.digest().len(), good.digest().starts_with(&good.hash)), (64, true));
     }
 }

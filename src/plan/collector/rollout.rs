@@ -1,7 +1,7 @@
 //! Which revision a tier runs: the desired one, until its pods do not become ready in time; then the last one that was.
 //!
-//! There is no state but what the workload object says: annotations, its template, its replicas, and when the operator
-//! last changed it. So an operator that is killed at any instant goes on where it was.
+//! There is no state but what the workload object says: annotations, its template, its replicas, its status. So an operator
+//! that is killed at any instant goes on where it was.
 
 use std::time::Duration;
 
@@ -9,14 +9,21 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{Revision, trouble::configuration_of};
-use crate::index::LiveObject;
+use crate::index::{LiveObject, OwnedKind};
 
 /// The annotation of a workload with the hash of the last revision whose pods were all ready.
 pub const LAST_GOOD: &str = "tracesteward.io/last-good";
+/// The annotation with the whole digest of that revision: a ConfigMap with the same short hash can be made.
+pub const LAST_GOOD_DIGEST: &str = "tracesteward.io/last-good-digest";
+/// The annotation with the whole digest of the revision in the template.
+pub const DIGEST: &str = "tracesteward.io/revision-digest";
 /// The annotation with the hash of the revision that was taken back.
 pub const REFUSED: &str = "tracesteward.io/refused";
 /// The annotation with what the pods of that revision said.
 pub const REFUSED_BECAUSE: &str = "tracesteward.io/refused-because";
+/// The annotation with the time at which the operator wrote the template, by the operator's clock: the API server's may be
+/// another.
+pub const STARTED: &str = "tracesteward.io/rollout-started";
 
 /// What the workload of a tier says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +32,8 @@ pub struct TierState {
     pub template: Option<String>,
     /// The last revision whose pods were all ready.
     pub last_good: Option<String>,
+    /// The whole digest of that.
+    pub last_good_digest: Option<String>,
     /// Whether the ConfigMap of that revision is there, so that the tier can go back to it.
     pub can_go_back: bool,
     /// The revision that was taken back.
@@ -35,8 +44,37 @@ pub struct TierState {
     pub is_ready: bool,
     /// Pods that are ready, of any revision.
     pub ready: i64,
-    /// When the operator last changed it.
-    pub changed: Option<Timestamp>,
+    /// Pods of the template that are ready, at least.
+    pub updated_ready: i64,
+    /// Pods that it should have.
+    pub replicas: i64,
+    /// Whether anybody rolls it out.
+    pub pace: Pace,
+    /// When the operator wrote its template.
+    pub started: Option<Timestamp>,
+}
+
+/// Whether a template is rolled out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// Its controller has not seen it yet.
+    #[default]
+    Unseen,
+    /// Somebody has stopped it.
+    Paused,
+    /// It is.
+    UnderWay,
+}
+
+impl Pace {
+    fn read(workload: &Value) -> Self {
+        let is_paused = workload.pointer("/spec/paused").and_then(Value::as_bool).unwrap_or_default();
+        match (is_paused, is_observed(workload)) {
+            (true, _) => Self::Paused,
+            (false, true) => Self::UnderWay,
+            (false, false) => Self::Unseen,
+        }
+    }
 }
 
 /// Which revision is meant.
@@ -81,32 +119,88 @@ impl TierState {
         let template = live.value.pointer("/spec/template").and_then(|pod| configuration_of(pod, &live.id.name));
         let is_ready = is_ready(&live.value);
         // What runs well is good, also where there was no time yet to write that down.
-        let last_good = template.clone().filter(|_| is_ready).or_else(|| own(LAST_GOOD));
+        let is_good = is_ready || was_completed(live);
+        let last_good = template.clone().filter(|_| is_good).or_else(|| own(LAST_GOOD));
+        let digest = own(if is_good && template.is_some() { DIGEST } else { LAST_GOOD_DIGEST });
+        let last_good_digest = digest.filter(|digest| last_good.as_ref().is_some_and(|hash| digest.starts_with(hash)));
         Self {
             template,
             last_good,
+            last_good_digest,
             can_go_back: false,
             refused: own(REFUSED),
             because: own(REFUSED_BECAUSE),
             is_ready,
             ready: live.ready_replicas(),
-            changed: live.changed.as_deref().and_then(|time| time.parse().ok()),
+            updated_ready: updated_ready(&live.value),
+            replicas: number(&live.value, "/spec/replicas").unwrap_or(1),
+            pace: Pace::read(&live.value),
+            started: live.annotation(STARTED).and_then(|time| time.parse().ok()),
         }
     }
 }
 
-/// Whether all pods of a Deployment or StatefulSet run its template and are ready, and no others are left.
-fn is_ready(workload: &Value) -> bool {
-    let number = |pointer: &str| workload.pointer(pointer).and_then(Value::as_i64);
-    let count = |field: &str| number(&format!("/status/{field}")).unwrap_or_default();
-    let wanted = number("/spec/replicas").unwrap_or(1);
-    count("observedGeneration") >= number("/metadata/generation").unwrap_or_default()
-        && count("replicas") == wanted
-        && ["updatedReplicas", "readyReplicas", "availableReplicas"].iter().all(|field| count(field) >= wanted)
+fn number(workload: &Value, pointer: &str) -> Option<i64> {
+    workload.pointer(pointer).and_then(Value::as_i64)
 }
 
-/// Decides what a tier runs. `is_held`: pods of the desired revision could not start, because a Secret is missing.
-pub fn choose(desired: &Revision, state: &TierState, is_held: bool, now: Timestamp, timeout: Duration) -> Choice {
+fn count(workload: &Value, field: &str) -> i64 {
+    number(workload, &format!("/status/{field}")).unwrap_or_default()
+}
+
+/// Whether its status is about its present template.
+fn is_observed(workload: &Value) -> bool {
+    count(workload, "observedGeneration") >= number(workload, "/metadata/generation").unwrap_or_default()
+}
+
+/// Whether all pods of a Deployment or StatefulSet run its template and are ready, and no others are left.
+fn is_ready(workload: &Value) -> bool {
+    let wanted = number(workload, "/spec/replicas").unwrap_or(1);
+    is_observed(workload)
+        && count(workload, "replicas") == wanted
+        && ["updatedReplicas", "readyReplicas", "availableReplicas"]
+            .iter()
+            .all(|field| count(workload, field) >= wanted)
+}
+
+/// Whether the rollout of the template has come to its end, however its pods are now.
+fn was_completed(live: &LiveObject) -> bool {
+    let workload = live.value.as_ref();
+    if !is_observed(workload) || count(workload, "updatedReplicas") != count(workload, "replicas") {
+        return false;
+    }
+    if live.id.kind == OwnedKind::Deployment {
+        let conditions = workload.pointer("/status/conditions").and_then(Value::as_array);
+        return conditions.into_iter().flatten().any(|condition| {
+            let is = |field: &str, text: &str| condition.get(field).and_then(Value::as_str) == Some(text);
+            is("type", "Progressing") && is("status", "True") && is("reason", "NewReplicaSetAvailable")
+        });
+    }
+    // The first revision of a StatefulSet is its current one from the beginning, ready or not.
+    let revision = |field: &str| workload.pointer("/status")?.get(field)?.as_str();
+    let current = revision("currentRevision");
+    live.annotation(LAST_GOOD).is_some() && current.is_some() && current == revision("updateRevision")
+}
+
+/// Pods of the template that are ready, at least: even if all others are, so many of the ready ones are of the template.
+fn updated_ready(workload: &Value) -> i64 {
+    let others = count(workload, "replicas") - count(workload, "updatedReplicas");
+    (count(workload, "readyReplicas") - others.max(0)).max(0)
+}
+
+/// What is known of the Secrets that pods of the desired revision need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Secrets {
+    /// All are there, or nobody may look.
+    Usable,
+    /// Not all were looked at yet.
+    Unknown,
+    /// One is missing: pods could not start.
+    Missing,
+}
+
+/// Decides what a tier runs.
+pub fn choose(desired: &Revision, state: &TierState, secrets: Secrets, now: Timestamp, timeout: Duration) -> Choice {
     let Some(template) = &state.template else {
         return Choice { run: RevisionRef::Desired, outcome: Outcome::Waiting(None) };
     };
@@ -122,126 +216,34 @@ pub fn choose(desired: &Revision, state: &TierState, is_held: bool, now: Timesta
     if state.refused.as_ref() == Some(&desired.hash) {
         return Choice { run: back, outcome: Outcome::Refused };
     }
-    if is_held && !runs && state.last_good.is_some() {
+    if secrets != Secrets::Usable && !runs && state.last_good.is_some() {
         return Choice { run: back, outcome: Outcome::Held };
     }
     if !runs {
         return Choice { run: RevisionRef::Desired, outcome: Outcome::Waiting(None) };
     }
-    let allowed = SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX);
-    // Without a time nothing is known about how long it has been: it is never taken back for that.
-    match state.changed.and_then(|changed| changed.checked_add(allowed).ok()) {
-        Some(until) if now < until => Choice { run: RevisionRef::Desired, outcome: Outcome::Waiting(Some(until)) },
-        Some(_) if state.can_go_back => Choice { run: RevisionRef::LastGood, outcome: Outcome::TakenBack },
-        _ => Choice { run: RevisionRef::Desired, outcome: Outcome::Waiting(None) },
+    let waiting = |until| Choice { run: RevisionRef::Desired, outcome: Outcome::Waiting(until) };
+    // A rollout that somebody has stopped, or that nobody has begun, says nothing of its pods.
+    if state.pace != Pace::UnderWay {
+        return waiting(None);
     }
+    // Without a time, it has begun just now.
+    match state.started.and_then(|started| started.checked_add(allowed(state, timeout)).ok()) {
+        Some(until) if now < until => waiting(Some(until)),
+        // That is not the revision's fault: it is tried again once the Secret is there.
+        Some(_) if state.can_go_back && secrets == Secrets::Missing => {
+            Choice { run: RevisionRef::LastGood, outcome: Outcome::Held }
+        }
+        Some(_) if state.can_go_back => Choice { run: RevisionRef::LastGood, outcome: Outcome::TakenBack },
+        _ => waiting(None),
+    }
+}
+
+/// How long a rollout may take: where pods become ready, the time of one pod for each.
+fn allowed(state: &TierState, timeout: Duration) -> SignedDuration {
+    let pods = if state.updated_ready > 0 { u32::try_from(state.replicas).unwrap_or(1).max(1) } else { 1 };
+    SignedDuration::try_from(timeout.saturating_mul(pods)).unwrap_or(SignedDuration::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::plan::collector::Tier;
-
-    const TIMEOUT: Duration = Duration::from_secs(120);
-
-    fn desired(hash: &str) -> Revision {
-        Revision { tier: Tier::Collector, hash: hash.to_owned(), data: std::collections::BTreeMap::new() }
-    }
-
-    fn time(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    /// The template, the last good one, the refused one; changed at 0.
-    fn state(template: &str, last_good: &str, refused: &str) -> TierState {
-        let hash = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        TierState {
-            template: hash(template),
-            last_good: hash(last_good),
-            refused: hash(refused),
-            can_go_back: !last_good.is_empty(),
-            changed: Some(time(0)),
-            ..TierState::default()
-        }
-    }
-
-    fn ready(state: TierState) -> TierState {
-        TierState { is_ready: true, ..state }
-    }
-
-    #[track_caller]
-    fn check(hash: &str, state: &TierState, second: i64, run: RevisionRef, outcome: Outcome) {
-        let choice = choose(&desired(hash), state, false, time(second), TIMEOUT);
-        assert_eq!(choice, Choice { run, outcome }, "{state:?}");
-    }
-
-    #[test]
-    fn a_first_start_waits_for_good() {
-        check("a", &state("", "", ""), 0, RevisionRef::Desired, Outcome::Waiting(None));
-        check("a", &state("a", "", ""), 1_000_000, RevisionRef::Desired, Outcome::Waiting(None));
-        check("a", &state("a", "", ""), 60, RevisionRef::Desired, Outcome::Waiting(Some(time(120))));
-        check("b", &state("a", "", ""), 1_000_000, RevisionRef::Desired, Outcome::Waiting(None));
-        check("a", &ready(state("a", "", "")), 5, RevisionRef::Desired, Outcome::Live);
-    }
-
-    #[test]
-    fn a_new_revision_has_its_time_and_is_taken_back_then() {
-        check("b", &ready(state("a", "a", "")), 500, RevisionRef::Desired, Outcome::Waiting(None));
-        check("b", &state("b", "a", ""), 119, RevisionRef::Desired, Outcome::Waiting(Some(time(120))));
-        check("b", &state("b", "a", ""), 120, RevisionRef::LastGood, Outcome::TakenBack);
-        check("b", &ready(state("b", "a", "")), 120, RevisionRef::Desired, Outcome::Live);
-    }
-
-    #[test]
-    fn what_was_refused_is_not_tried_again_until_something_else_is_desired() {
-        check("b", &ready(state("a", "a", "b")), 1_000, RevisionRef::LastGood, Outcome::Refused);
-        check("b", &state("a", "a", "b"), 1_000, RevisionRef::LastGood, Outcome::Refused);
-        check("c", &ready(state("a", "a", "b")), 1_000, RevisionRef::Desired, Outcome::Waiting(None));
-        check("c", &state("c", "a", "b"), 130, RevisionRef::LastGood, Outcome::TakenBack);
-        check("a", &ready(state("a", "a", "b")), 1_000, RevisionRef::Desired, Outcome::Live);
-    }
-
-    #[test]
-    fn without_the_last_good_configuration_it_stays() {
-        let gone = |state: TierState| TierState { can_go_back: false, ..state };
-        check("b", &gone(state("b", "a", "")), 1_000, RevisionRef::Desired, Outcome::Waiting(None));
-        check("b", &gone(state("a", "a", "b")), 1_000, RevisionRef::Stay, Outcome::Refused);
-    }
-
-    #[test]
-    fn what_was_good_once_is_not_taken_back() {
-        check("a", &state("a", "a", ""), 1_000, RevisionRef::Desired, Outcome::Waiting(None));
-        check("a", &state("b", "a", ""), 1_000, RevisionRef::Desired, Outcome::Waiting(None));
-        let timeless = TierState { changed: None, ..state("b", "a", "") };
-        check("b", &timeless, 1_000, RevisionRef::Desired, Outcome::Waiting(None));
-    }
-
-    #[test]
-    fn without_its_secret_a_new_revision_is_held_back_where_another_one_runs() {
-        let held = |state: &TierState| choose(&desired("b"), state, true, time(1_000), TIMEOUT);
-        let back = Choice { run: RevisionRef::LastGood, outcome: Outcome::Held };
-        assert_eq!(held(&ready(state("a", "a", ""))), back);
-        assert_eq!(held(&state("c", "a", "")), back, "another one on its way");
-        let first = Choice { run: RevisionRef::Desired, outcome: Outcome::Waiting(None) };
-        assert_eq!((held(&state("", "", "")), held(&state("a", "", ""))), (first, first));
-        assert_eq!(held(&ready(state("b", "b", ""))).outcome, Outcome::Live);
-        assert_eq!(held(&state("b", "a", "")).outcome, Outcome::TakenBack);
-    }
-
-    #[test]
-    fn ready_means_all_pods_and_no_old_ones() {
-        let with = |generation: i64, replicas: i64, updated: i64, ready: i64| {
-            is_ready(&json!({
-                "metadata": {"generation": 3},
-                "spec": {"replicas": 2},
-                "status": {"observedGeneration": generation, "replicas": replicas, "updatedReplicas": updated,
-                    "readyReplicas": ready, "availableReplicas": ready},
-            }))
-        };
-        assert!(with(3, 2, 2, 2));
-        assert!(!with(2, 2, 2, 2) && !with(3, 3, 2, 2) && !with(3, 2, 1, 2) && !with(3, 2, 2, 1));
-        assert!(!is_ready(&json!({})), "nobody has looked at it yet");
-    }
-}
+mod tests;

@@ -2,7 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{CollectorPlan, CollectorSettings, collector_name, converge::TierView, rollout::Outcome};
+use super::{
+    CollectorPlan, CollectorSettings, collector_name,
+    converge::{TierView, is_own},
+    rollout::Outcome,
+};
 use crate::{
     api::{
         CollectorEndpoints, ConfigurationState, Identity, Management, ReplicaCounts, TracingCollectorStatus,
@@ -10,10 +14,7 @@ use crate::{
     },
     diagnostics::{Code, Diagnostic, Severity},
     index::{Collector, Fault, SecretState, Snapshot},
-    plan::{
-        collector::Tier,
-        condition::{State, carry_times, condition},
-    },
+    plan::condition::{State, carry_times, condition},
 };
 
 /// The status of a collector, with transition times at the epoch. `tiers` as they are at the epoch too: what has a
@@ -34,11 +35,13 @@ pub fn status(
         return TracingCollectorStatus { observed_generation: Some(collector.generation), conditions, ..before };
     };
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let known = before.and_then(|before| before.configuration.clone());
     TracingCollectorStatus {
         observed_generation: Some(collector.generation),
         conditions,
         endpoints: Some(endpoints(collector, &settings)),
-        configuration: Some(configuration(tiers)),
+        // Where nothing is desired that can be, what runs goes on.
+        configuration: if tiers.is_empty() { known } else { Some(configuration(tiers)) },
         replicas: (settings.management == Management::Managed)
             .then(|| ReplicaCounts { desired: i64::from(settings.replicas), ready: view.ready_pods() }),
         policies: Some(count(plan.policies)),
@@ -76,8 +79,8 @@ struct View<'a> {
 impl View<'_> {
     /// Ready pods of the tier that receives OTLP.
     fn ready_pods(&self) -> i64 {
-        let receiving = self.tiers.iter().find(|tier| tier.desired.tier == Tier::Collector);
-        receiving.map(|tier| tier.state.ready).unwrap_or_default()
+        let own = self.snapshot.owned_by(&self.collector.id).filter(|(_, live)| is_own(self.collector, live));
+        own.filter(|(id, _)| id.receives()).map(|(_, live)| live.ready_replicas()).sum()
     }
 
     fn fault(&self) -> Option<&Fault> {
@@ -103,11 +106,9 @@ fn endpoints(collector: &Collector, settings: &CollectorSettings<'_>) -> Collect
 /// Of two tiers both hashes, that of the routers first, joined by `+`.
 fn configuration(tiers: &[TierView]) -> ConfigurationState {
     let joined = |hashes: Vec<&str>| (!hashes.is_empty()).then(|| hashes.join("+"));
-    // Where nothing runs yet, nothing is live.
-    let runs = |tier: &&TierView| tier.workload.is_none() || tier.state.template.is_some();
     ConfigurationState {
         desired: joined(tiers.iter().map(|tier| tier.desired.hash.as_str()).collect()),
-        live: joined(tiers.iter().filter(runs).map(TierView::live).collect()),
+        live: joined(tiers.iter().filter_map(TierView::live).collect()),
         refused: joined(tiers.iter().filter_map(TierView::refused).collect()),
     }
 }
@@ -225,13 +226,14 @@ fn programmed(view: &View<'_>, accepted: &State) -> State {
     }
     if let Some(tier) = by(|outcome| *outcome == Outcome::Held) {
         let message = format!(
-            "Configuration {} waits for a Secret, without which its pods could not start; {} goes on serving.",
+            "Configuration {} waits for a Secret, without which its pods could not start. {}",
             tier.desired.hash,
-            tier.live()
+            serving(tier)
         );
         return State::new("Unknown", "WaitingForSecret", message);
     }
-    match by(|outcome| matches!(outcome, Outcome::Waiting(_))) {
+    // Routers wait for samplers.
+    match view.tiers.iter().rev().find(|tier| matches!(tier.choice.outcome, Outcome::Waiting(_))) {
         Some(tier) => waiting(view, tier),
         None => settled(view),
     }
@@ -241,6 +243,7 @@ fn faulty(fault: &Fault) -> State {
     match fault.reason.as_str() {
         "PredecessorGoing" => State::new("Unknown", "PredecessorGoing", fault.message.clone()),
         "Unavailable" => State::new("Unknown", "Unavailable", fault.message.clone()),
+        "Conflict" => State::new("Unknown", "Conflict", fault.message.clone()),
         "NameTaken" => State::new("False", "NameTaken", fault.message.clone()),
         "Forbidden" => State::new("False", "Forbidden", fault.message.clone()),
         "Refused" => State::new("False", "Refused", fault.message.clone()),
@@ -251,11 +254,21 @@ fn faulty(fault: &Fault) -> State {
 fn refused(tier: &TierView) -> State {
     let because = tier.state.because.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
     let message = format!(
-        "The pods of configuration {} did not become ready, and it was taken back{because}. The collector is still serving with {}.",
+        "The pods of configuration {} did not become ready, and it was taken back{because}. {}",
         tier.desired.hash,
-        tier.live(),
+        serving(tier)
     );
     State::new("False", "ConfigurationRefused", message)
+}
+
+/// What serves instead of what is desired, if anything does.
+fn serving(tier: &TierView) -> String {
+    let live = tier.live().unwrap_or("none");
+    if tier.is_serving() {
+        format!("The collector is still serving with {live}.")
+    } else {
+        format!("No pod of the collector is ready with {live} either.")
+    }
 }
 
 fn waiting(view: &View<'_>, tier: &TierView) -> State {
@@ -299,5 +312,17 @@ fn ready(accepted: &State, resolved: &State, programmed: &State) -> State {
         (true, _) => State::new("Unknown", programmed.reason, programmed.message.clone()),
         (false, true) => State::new("Unknown", resolved.reason, resolved.message.clone()),
         (false, false) => State::new("True", "Ready", programmed.message.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_no_fault() {
+        let of = |reason: &str| faulty(&Fault { reason: reason.to_owned(), message: String::new() });
+        assert!(of("Conflict").is("Unknown") && of("Unavailable").is("Unknown"));
+        assert!(of("NameTaken").is("False") && of("Other").is("False"));
     }
 }

@@ -1,5 +1,8 @@
 //! Rounds of convergence against a make-believe API server that keeps what is applied.
 
+mod order;
+mod scope;
+
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -47,7 +50,15 @@ impl Cluster {
         let snapshot = self.index.snapshot();
         let collector = snapshot.collectors.values().next().unwrap();
         let said = [(Tier::Collector, "Error: x".to_owned())].into();
-        goal(snapshot, collector, &self.views(), &said)
+        goal(snapshot, collector, &self.views(), &said, Timestamp::from_second(self.now).unwrap())
+    }
+
+    /// The status; without a plan, where no configuration can be made.
+    fn status(&self, has_plan: bool) -> crate::api::TracingCollectorStatus {
+        let snapshot = self.index.snapshot();
+        let collector = snapshot.collectors.values().next().unwrap();
+        let (plan, views) = if has_plan { (compile(snapshot, collector), self.views()) } else { Default::default() };
+        crate::plan::collector::status::status(snapshot, collector, &plan, &views)
     }
 
     /// One round; what was applied and deleted, in order.
@@ -70,12 +81,15 @@ impl Cluster {
         self.version += 1;
         let time = |second: i64| Timestamp::from_second(second).unwrap().to_string();
         let created = before.as_ref().map(|before| before["metadata"]["creationTimestamp"].clone());
+        // What others own stays.
+        if let Some(paused) = before.as_ref().and_then(|before| before.pointer("/spec/paused")) {
+            value["spec"]["paused"] = paused.clone();
+        }
         let status = before.map(|before| before["status"].clone()).unwrap_or_default();
         value["metadata"]["uid"] = json!(format!("{}", self.version));
         value["metadata"]["resourceVersion"] = json!(self.version.to_string());
         value["metadata"]["generation"] = json!(self.version);
         value["metadata"]["creationTimestamp"] = created.unwrap_or_else(|| json!(time(self.now)));
-        value["metadata"]["managedFields"] = json!([{"manager": "tracesteward-objects", "time": time(self.now)}]);
         if status.is_object() {
             value["status"] = status;
         }
@@ -91,7 +105,6 @@ impl Cluster {
             let replicas = value["spec"]["replicas"].as_i64().unwrap_or(1);
             value["status"] = json!({"observedGeneration": 1_000_000, "replicas": replicas, "updatedReplicas": replicas,
                 "readyReplicas": replicas, "availableReplicas": replicas});
-            value["metadata"]["managedFields"] = json!([{"manager": "tracesteward-objects", "time": live.changed}]);
             self.index.update(Change::Owned(LiveObject::read(live.id.kind, value).unwrap()));
         }
     }
@@ -101,7 +114,21 @@ impl Cluster {
         let live = self.workload();
         let mut value = live.value.as_ref().clone();
         value["status"]["updatedReplicas"] = json!(0);
-        value["metadata"]["managedFields"] = json!([{"manager": "tracesteward-objects", "time": live.changed}]);
+        self.index.update(Change::Owned(LiveObject::read(live.id.kind, value).unwrap()));
+    }
+
+    /// Somebody changes the workload; null removes.
+    fn change(&mut self, pointer: &str, to: Value) {
+        let live = self.workload();
+        let mut value = live.value.as_ref().clone();
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
+        let parent = value.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        let field = field.replace("~1", "/");
+        if to.is_null() {
+            parent.remove(&field)
+        } else {
+            parent.insert(field, to)
+        };
         self.index.update(Change::Owned(LiveObject::read(live.id.kind, value).unwrap()));
     }
 
@@ -251,6 +278,9 @@ fn what_served_before_serves_until_what_follows_is_ready() {
             && round.contains(&"- StatefulSet gw-collector".to_owned()),
         "{round:?}"
     );
+    // What its pods mounted goes after it.
+    let round = cluster.round();
+    assert!(round.iter().all(|line| line.starts_with("- ConfigMap gw-collector-")), "{round:?}");
     assert_eq!((cluster.round().len(), cluster.index.snapshot().owned.len()), (0, 1));
     cluster.set(&json!({}));
     let round = cluster.round();
@@ -283,67 +313,97 @@ fn the_successor_of_what_was_deleted_stays() {
 }
 
 #[test]
-fn only_an_account_of_its_own_may_look_up_senders() {
-    let mut cluster = Cluster::new();
-    cluster.set(&json!({"identity": "Connection"}));
-    let has = |cluster: &Cluster| {
-        let snapshot = cluster.index.snapshot();
-        has_account(snapshot, snapshot.collectors.values().next().unwrap())
-    };
-    assert!(!has(&cluster), "not made yet");
-    let account = |owner: &str| {
-        let owner =
-            json!([{"apiVersion": "tracesteward.io/v1alpha1", "kind": "TracingCollector", "name": "gw", "uid": owner}]);
-        let value =
-            json!({"metadata": {"name": "gw-collector", "namespace": "ns", "uid": "x", "ownerReferences": owner}});
-        LiveObject::read(OwnedKind::ServiceAccount, value).unwrap()
-    };
-    assert!(cluster.index.update(Change::Owned(account("an earlier one"))).identity);
-    assert!(!has(&cluster));
-    assert!(cluster.index.update(Change::Owned(account("u"))).identity);
-    assert!(has(&cluster));
-    let live = account("u");
-    assert!(cluster.index.update(Change::OwnedGone(live.id, live.uid)).identity);
-    assert!(!has(&cluster));
-}
-
-#[test]
-fn collectors_in_excluded_namespaces_are_refused() {
-    for (own_namespace, namespace) in [(None, "kube-system"), (Some("home".to_owned()), "home")] {
-        let mut index = Index::new(own_namespace, []);
-        let object = json!({"metadata": {"name": "gw", "namespace": namespace, "uid": "u"},
-            "spec": {"backends": [{"name": "tempo", "endpoint": "http://tempo:4317"}], "identity": "Connection"},
-            "apiVersion": "tracesteward.io/v1alpha1", "kind": "TracingCollector"});
-        index.update(Change::Collector(read_collector(&object, namespace), None));
-        let snapshot = index.snapshot();
-        let collector = snapshot.collectors.values().next().unwrap();
-        assert!(collector.valid().is_none(), "{namespace}");
-        let plan = compile(snapshot, collector);
-        let tiers = tiers(snapshot, collector, &plan, Timestamp::UNIX_EPOCH, Duration::ZERO);
-        assert_eq!(goal(snapshot, collector, &tiers, &BTreeMap::new()), Goal::default());
-        assert_eq!(identity_binding(snapshot.collectors.values()), None);
-        let status = crate::plan::collector::status::status(snapshot, collector, &plan, &tiers);
-        let said: Vec<_> = status.conditions.iter().map(|said| (said.type_.as_str(), said.status.as_str())).collect();
-        assert!(said.contains(&("Accepted", "False")) && said.contains(&("Stalled", "True")), "{said:?}");
-        let accepted = status.conditions.iter().find(|said| said.type_ == "Accepted").unwrap();
-        assert_eq!(accepted.reason, "NamespaceExcluded");
-    }
-}
-
-#[test]
-fn nothing_is_remembered_of_what_is_gone() {
+fn the_time_of_a_rollout_runs_from_the_write_of_its_template_by_the_operators_clock() {
     let mut cluster = Cluster::live();
-    let id = CollectorId { namespace: "ns".into(), name: "gw".into() };
-    cluster.index.update(Change::Namespace("ns".into(), BTreeMap::new()));
-    cluster.index.update(Change::NamespaceGone("ns".into()));
-    cluster.index.update(Change::Namespace("ns".into(), BTreeMap::new()));
-    cluster.index.update(Change::CollectorGone(id.clone()));
-    cluster.index.update(Change::Trouble(id.clone(), Some("late".to_owned())));
-    let fault = crate::index::Fault { reason: "Late".into(), message: String::new() };
-    cluster.index.update(Change::CollectorFault(id, Some(fault)));
-    let snapshot = cluster.index.snapshot();
-    assert!(snapshot.troubles.is_empty() && snapshot.collector_faults.is_empty());
-    assert!(snapshot.namespaces.contains_key("ns"), "its labels are known");
-    cluster.index.update(Change::NamespaceGone("ns".into()));
-    assert!(cluster.index.snapshot().namespaces.is_empty());
+    cluster.now = 1_000;
+    cluster.set(&ratio(0.5));
+    cluster.round();
+    cluster.unready();
+    // Another write that leaves the template alone does not renew it.
+    cluster.now = 1_100;
+    cluster.change("/spec/replicas", json!(7));
+    assert_eq!(cluster.round(), ["Deployment gw-collector"]);
+    cluster.unready();
+    assert_eq!(cluster.goal().again, Some(Timestamp::from_second(1_120).unwrap()));
+    // Without it, the rollout begins now; while it is paused, not at all.
+    cluster.change("/metadata/annotations/tracesteward.io~1rollout-started", Value::Null);
+    assert_eq!(cluster.round(), ["Deployment gw-collector"]);
+    assert_eq!(cluster.goal().again, Some(Timestamp::from_second(1_220).unwrap()));
+    let mut paused = cluster.workload().value["spec"].clone();
+    paused["paused"] = json!(true);
+    cluster.change("/spec", paused);
+    cluster.now = 5_000;
+    assert_eq!(cluster.round(), ["Deployment gw-collector"]);
+    assert_eq!((cluster.round(), cluster.workload().annotation(STARTED)), (Vec::new(), None));
+    cluster.change("/spec/paused", json!(false));
+    assert_eq!(cluster.round(), ["Deployment gw-collector"]);
+    assert_eq!(cluster.goal().again, Some(Timestamp::from_second(5_120).unwrap()));
+}
+
+#[test]
+fn what_lacks_a_secret_is_held_and_not_refused() {
+    let mut cluster = Cluster::live();
+    let good = cluster.views()[0].desired.hash.clone();
+    let header = json!({"name": "authorization", "secretKeyRef": {"name": "tempo", "key": "token"}});
+    let backends = json!([{"name": "tempo", "endpoint": "http://tempo:4317", "headers": [header]}]);
+    cluster.set(&json!({"backends": backends}));
+    assert_eq!(cluster.views()[0].choice.outcome, Outcome::Held, "nobody has looked yet");
+    let key = |cluster: &mut Cluster, state: SecretState| {
+        let id = cluster.index.snapshot().collectors.values().next().unwrap().secrets().next().unwrap();
+        cluster.index.update(Change::SecretKey(id, state));
+    };
+    key(&mut cluster, SecretState::Present);
+    cluster.round();
+    cluster.unready();
+    key(&mut cluster, SecretState::NotFound);
+    cluster.now = 1_000;
+    assert_eq!(cluster.round(), ["Deployment gw-collector"]);
+    let state = TierState::read(&cluster.workload());
+    assert_eq!((state.template, state.refused), (Some(good), None));
+    cluster.ready();
+    assert_eq!(cluster.round(), [""; 0]);
+    key(&mut cluster, SecretState::Present);
+    assert_eq!(cluster.views()[0].choice.run, RevisionRef::Desired, "it is tried again");
+}
+
+#[test]
+fn there_is_no_way_back_to_content_whose_whole_digest_is_another() {
+    let mut cluster = Cluster::live();
+    cluster.set(&ratio(0.5));
+    cluster.round();
+    cluster.unready();
+    cluster.now = 1_000;
+    assert_eq!(cluster.views()[0].choice.outcome, Outcome::TakenBack);
+    let digest = cluster.workload().annotation(LAST_GOOD_DIGEST).unwrap().to_owned();
+    let forged = format!("{:.10}{}", digest, "0".repeat(54));
+    cluster.change("/metadata/annotations/tracesteward.io~1last-good-digest", json!(forged));
+    assert_eq!(cluster.views()[0].choice.outcome, Outcome::Waiting(None));
+}
+
+#[test]
+fn what_an_earlier_workload_mounts_is_kept_until_it_goes() {
+    let mut cluster = Cluster::live();
+    let first = cluster.views()[0].desired.hash.clone();
+    for number in 1..=5_i32 {
+        cluster.now += 10;
+        cluster.set(&json!({"queue": {"storage": {"size": "1Gi"}},
+            "sampling": {"baselineRatio": f64::from(number) / 10.0}}));
+        cluster.round();
+    }
+    assert!(cluster.index.snapshot().owned.keys().any(|id| id.name.ends_with(&first)));
+    let status = cluster.status(true);
+    assert_eq!(status.configuration.unwrap().live, Some(first), "what is ready");
+    assert_eq!(status.replicas.unwrap().ready, 1);
+}
+
+#[test]
+fn where_nothing_desired_can_be_the_status_says_what_runs() {
+    let mut cluster = Cluster::live();
+    let before = cluster.status(true);
+    let mut collector = cluster.index.snapshot().collectors.values().next().unwrap().clone();
+    collector.status = Some(before.clone());
+    cluster.index.update(Change::Collector(collector, None));
+    let after = cluster.status(false);
+    assert_eq!((after.configuration, after.replicas), (before.configuration, before.replicas));
+    assert_ne!(after.conditions, before.conditions);
 }

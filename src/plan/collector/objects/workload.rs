@@ -46,7 +46,7 @@ impl Made<'_> {
         };
         let strategy = DeploymentStrategy { type_: Some("RollingUpdate".to_owned()), rolling_update: Some(rolling) };
         let spec = DeploymentSpec {
-            replicas: Some(self.settings.replicas),
+            replicas: Some(self.replicas(revision)),
             selector: self.selector(tier),
             template: self.template(revision)?,
             strategy: Some(strategy),
@@ -66,7 +66,7 @@ impl Made<'_> {
         }
         let strategy = StatefulSetUpdateStrategy { type_: Some("RollingUpdate".to_owned()), rolling_update: None };
         let spec = StatefulSetSpec {
-            replicas: Some(self.settings.replicas),
+            replicas: Some(self.replicas(revision)),
             selector: self.selector(tier),
             service_name: Some(headless_name(&self.collector.id.name, tier)),
             template: self.template(revision)?,
@@ -81,6 +81,11 @@ impl Made<'_> {
         };
         let metadata = self.metadata(tier_name(&self.collector.id.name, tier), tier);
         Some(self.owned(OwnedKind::StatefulSet, &StatefulSet { metadata, spec: Some(spec), status: None }))
+    }
+
+    /// What runs decides, not what is asked for: with the wrong number of pods, none of them would see whole traces.
+    fn replicas(&self, revision: &Revision) -> i32 {
+        revision.replicas().unwrap_or(self.settings.replicas)
     }
 
     fn selector(&self, tier: Tier) -> LabelSelector {
