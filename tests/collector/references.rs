@@ -67,7 +67,9 @@ async fn the_endpoint_of_a_policy_follows_its_collector() {
     world.kubectl(&["delete", "trc", "gw"]).success();
     world.policy_is("all", "Ready", "False/CollectorNotFound").await;
     world.endpoint_is(&format!("http://gw-collector.{}.svc:14317", world.namespace)).await;
-    assert_eq!(world.counted(mark), [""; 0]);
+    // The collector's own objects may still be on their way to the port before.
+    let touched = world.counted(mark).into_iter().filter(|line| line.contains("/web")).count();
+    assert_eq!(touched, 0);
 }
 
 #[tokio::test]
