@@ -61,6 +61,7 @@ bench: ## run the benchmarks
 	$(CARGO) bench --locked
 
 .PHONY: demo
-demo: tools ## show the main job, from an empty control plane
+demo: ## show the main job, from an empty control plane
+	@e2e/tools/build.sh $(TOOLS) etcd kubernetes
 	$(CARGO) build --locked
 	$(CARGO) run --locked --quiet --example demo
