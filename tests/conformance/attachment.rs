@@ -124,26 +124,6 @@ async fn a_service_follows_the_nearest_policy() {
     check_services("the nearest policy", &services, vec![for_one("plain"), own], manifests).await;
 }
 
-/// One policy for the namespace, others for workloads of it: field by field, the nearer one wins. Lists are taken whole.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "policies are not merged yet: the nearest one rules alone"]
-async fn policies_are_merged_for_each_workload() {
-    let target = |name: &str| json!([{"kind": "Deployment", "name": name}]);
-    let workloads = ["near", "lists"].map(|name| workload("Deployment", name, &json!({})));
-    let policies = vec![
-        for_all(),
-        tracing_policy("near", &target("near"), &json!({"ratio": 0.25, "keep": {"httpServerErrors": true}})),
-        tracing_policy("lists", &target("lists"), &json!({"routes": [{"route": "/other", "ratio": 0.01}]})),
-    ];
-    let both = Keep { http_server_errors: true, errors: true, ..Keep::default() };
-    let effective = vec![
-        Policy { ratio: Some(Ratio("0.25")), keep: both, ..for_one("near") },
-        Policy { routes: vec![(route("/other"), Ratio("0.01"))], ..for_one("lists") },
-    ];
-    let manifests = [policies, workloads.to_vec()].concat();
-    check_services("merged policies", &["shop/near", "shop/lists"], effective, manifests).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_policies_offer_the_baseline() {
     let case = case(
