@@ -4,7 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use super::{TracingCollector, TracingPolicy, patterns};
+use super::{ClusterTracingPolicy, TracingCollector, TracingPolicy, patterns};
 use crate::diagnostics::Code;
 
 /// The CRDs of all kinds, each with its file name: `<group>_<plural>.yaml`.
@@ -12,7 +12,7 @@ use crate::diagnostics::Code;
 /// # Errors
 /// Only where a schema cannot be written as JSON, which the tests exclude.
 pub fn crds() -> Result<Vec<(String, CustomResourceDefinition)>, serde_json::Error> {
-    [TracingCollector::crd(), TracingPolicy::crd()].into_iter().map(finish).collect()
+    [ClusterTracingPolicy::crd(), TracingCollector::crd(), TracingPolicy::crd()].into_iter().map(finish).collect()
 }
 
 /// One CRD as YAML, with a header that says where it comes from.

@@ -4,6 +4,7 @@
 //! "absent" stays visible when several policies are merged.
 
 pub mod backend;
+pub mod cluster_policy;
 pub mod collector;
 mod crd;
 pub mod patterns;
@@ -17,6 +18,7 @@ pub mod values;
 pub use crd::{crds, to_yaml};
 
 pub use backend::{Backend, BackendHeader, SecretKeyRef, Signal};
+pub use cluster_policy::{ClusterTracingPolicy, ClusterTracingPolicySpec, Defaults, Overrides};
 pub use collector::{
     AllowedNamespaces, CollectorKeep, CollectorSampling, DisruptionBudget, FromNamespaces, Identity, Management,
     NetworkPolicySettings, Queue, QueueStorage, Receivers, Resources, Scrub, SpanMetrics, TracingCollector,

@@ -38,6 +38,9 @@ pub const NO_PATH: &str = r"^[A-Za-z]+://[^/?]*/?$";
 /// for `<name>-collector-<hash>` to be the label of a pod.
 pub const COLLECTOR_NAME: &str = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$";
 
+/// A host, or `*.` and the end of hosts; IPv6 addresses in brackets.
+pub const HOST_PATTERN: &str = r"^([*][.])?[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?$|^\[[0-9A-Fa-f:.]+\]$";
+
 /// Whether `text` matches one of the patterns of this module; each is compiled once.
 pub fn matches(pattern: &'static str, text: &str) -> bool {
     static COMPILED: LazyLock<Vec<(&'static str, Option<Regex>)>> =
@@ -49,7 +52,7 @@ pub fn matches(pattern: &'static str, text: &str) -> bool {
 /// Text with at most eight `*`.
 pub const WILDCARDS: &str = r"^[^*]*([*][^*]*){0,8}$";
 
-const ALL: [&str; 11] = [
+const ALL: [&str; 12] = [
     DURATION,
     MILLISECONDS,
     ENDPOINT,
@@ -61,6 +64,7 @@ const ALL: [&str; 11] = [
     NO_PATH,
     COLLECTOR_NAME,
     WILDCARDS,
+    HOST_PATTERN,
 ];
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The settings of a policy. The blocks of a ClusterTracingPolicy will hold the same.
+//! The settings of a policy; the blocks of a ClusterTracingPolicy hold the same.
 #![allow(unreachable_pub, reason = "KubeSchema expands to a shadow type inside a function")]
 
 use std::collections::BTreeMap;

@@ -85,8 +85,8 @@ impl Announcement {
     pub fn on_policy(policy: &Policy, is_normal: bool, reason: &str, note: &str) -> Self {
         let subject = ObjectReference {
             api_version: Some(format!("{GROUP}/{VERSION}")),
-            kind: Some("TracingPolicy".to_owned()),
-            namespace: Some(policy.id.namespace.clone()),
+            kind: Some(policy.id.kind().to_owned()),
+            namespace: Some(policy.id.namespace.clone()).filter(|namespace| !namespace.is_empty()),
             name: Some(policy.id.name.clone()),
             uid: policy.uid.clone(),
             ..ObjectReference::default()

@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{
-        GROUP, MANAGER_INJECTED, MANAGER_OWNED, TracingCollector, TracingCollectorStatus, TracingPolicy,
-        TracingPolicyStatus, VERSION,
+        ClusterTracingPolicy, GROUP, MANAGER_INJECTED, MANAGER_OWNED, TracingCollector, TracingCollectorStatus,
+        TracingPolicy, TracingPolicyStatus, VERSION,
     },
     index::{
         Change, Collector, Fault, Policy, Workload, WorkloadKind,
         raw::{RawCronJob, RawDaemonSet, RawDeployment, RawStatefulSet, RawWorkload},
     },
-    watch::{collector_from, policy_from, workload_from},
+    watch::{cluster_policy_from, collector_from, policy_from, workload_from},
 };
 
 pub use events::{Announcement, Events};
@@ -123,8 +123,12 @@ pub async fn apply_status(
     status: &TracingPolicyStatus,
 ) -> Result<Change, ApplyError> {
     let metadata = json!({"name": policy.id.name, "namespace": policy.id.namespace, "uid": policy.uid});
-    let written = write_status::<TracingPolicy, _>(client, metadata, status).await?;
-    let (policy, version) = policy_from(&written);
+    let (policy, version) = if policy.id.is_cluster() {
+        let metadata = json!({"name": policy.id.name, "uid": policy.uid});
+        cluster_policy_from(&write_status::<ClusterTracingPolicy, _>(client, metadata, status).await?)
+    } else {
+        policy_from(&write_status::<TracingPolicy, _>(client, metadata, status).await?)
+    };
     Ok(Change::PolicyWritten(policy, version))
 }
 
@@ -150,8 +154,11 @@ where
     S: Serialize + Debug,
 {
     let text = |field: &str| metadata.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), &text("namespace"), &ApiResource::erase::<K>(&()));
+    let resource = ApiResource::erase::<K>(&());
+    let api: Api<DynamicObject> = match text("namespace").as_str() {
+        "" => Api::all_with(client.clone(), &resource),
+        namespace => Api::namespaced_with(client.clone(), namespace, &resource),
+    };
     let (name, kind) = (text("name"), K::kind(&()));
     let patch = StatusPatch { api_version: format!("{GROUP}/{VERSION}"), kind: &kind, metadata, status };
     let params = PatchParams::apply(MANAGER_OWNED).force();

@@ -20,13 +20,11 @@ use crate::{
         source::{Document, repeated},
     },
     index::{Collector, Policy, SecretState, Snapshot, raw::read_workload},
-    plan::{Plan, assumptions, collector::is_sendable, plan, read_collector, read_policy},
+    plan::{Plan, assumptions, collector::is_sendable, plan, read_cluster_policy, read_collector, read_policy},
 };
 
-/// Kinds of the API group that this version reads.
-const KINDS: [&str; 2] = ["TracingPolicy", "TracingCollector"];
-/// Kinds of the API group that this version leaves alone.
-const LATER_KINDS: [&str; 1] = ["ClusterTracingPolicy"];
+/// The kinds of the API group.
+const KINDS: [&str; 3] = ["TracingPolicy", "ClusterTracingPolicy", "TracingCollector"];
 
 /// Where input comes from.
 #[derive(Debug, clap::Args)]
@@ -101,7 +99,9 @@ impl Intake<'_> {
             return;
         }
         if let Some(mut id) = document.object() {
-            if id.namespace.is_empty() {
+            if kind == "ClusterTracingPolicy" {
+                id.namespace.clear();
+            } else if id.namespace.is_empty() {
                 id.namespace.clone_from(&self.source.namespace);
             }
             self.places.insert(id, position);
@@ -127,14 +127,10 @@ impl Intake<'_> {
     fn own_kind(&mut self, document: &Document) {
         let (version, kind) = (document.text("apiVersion"), document.text("kind"));
         let known_version = version == format!("{GROUP}/{VERSION}");
-        if known_version && LATER_KINDS.contains(&kind) {
-            self.findings.push(document.located(Diagnostic::new(Code::TRC0009, FieldPath::fields("kind"))));
-            return;
-        }
         if !known_version || !KINDS.contains(&kind) {
             let path = FieldPath::fields(if known_version { "kind" } else { "apiVersion" });
-            let known = KINDS.iter().chain(&LATER_KINDS);
-            let nearest = known.max_by(|one, other| strsim::jaro(one, kind).total_cmp(&strsim::jaro(other, kind)));
+            let nearest =
+                KINDS.iter().max_by(|one, other| strsim::jaro(one, kind).total_cmp(&strsim::jaro(other, kind)));
             let help = format!("Did you mean {GROUP}/{VERSION} {}?", nearest.unwrap_or(&"TracingPolicy"));
             let detail = format!("{version} {kind}");
             self.findings.push(document.located(Diagnostic::new(Code::TRC0008, path).detail(detail).help(help)));
@@ -145,6 +141,11 @@ impl Intake<'_> {
             let mut collector = read_collector(value, namespace);
             if self.is_named(document, &collector.id.name, &mut collector.findings) {
                 self.snapshot.collectors.insert(collector.id.clone(), collector);
+            }
+        } else if kind == "ClusterTracingPolicy" {
+            let mut policy = read_cluster_policy(value);
+            if self.is_named(document, &policy.id.name, &mut policy.findings) {
+                self.snapshot.cluster_policies.insert(policy.id.name.clone(), policy);
             }
         } else {
             let mut policy = read_policy(value, namespace);

@@ -88,20 +88,27 @@ fn report(loaded: &Loaded) {
         complain(pretty(&shown, summary, colour(std::io::stderr().is_terminal())).trim_end());
     }
     loaded.notes.iter().for_each(|note| complain(&format!("note: {note}")));
-    for policy in loaded.snapshot.namespaces.values().flat_map(|namespace| namespace.policies.values()) {
-        let fields = policy.spec().map(crate::plan::status::no_effect).unwrap_or_default();
+    for policy in loaded.snapshot.policies() {
+        let fields = crate::plan::status::no_effect(policy);
         if !fields.is_empty() {
             complain(&format!(
-                "note: TracingPolicy {}: without effect in this version: {}",
+                "note: {} {}: without effect in this version: {}",
+                policy.id.kind(),
                 policy.id,
                 fields.join(", ")
             ));
         }
     }
     for (id, plan) in &loaded.plan.workloads {
-        let Decision::Hold(HoldReason::Unresolved(unresolved)) = &plan.decision else { continue };
-        let policies = loaded.snapshot.namespaces.get(&id.namespace).map(|namespace| &namespace.policies);
-        let policy = policies.and_then(|policies| policies.get(&plan.winner.as_ref()?.name));
+        let unresolved = match &plan.decision {
+            Decision::Hold(HoldReason::Unresolved(unresolved)) => unresolved,
+            Decision::Hold(HoldReason::Discord(_, fields)) => {
+                complain(&format!("note: {id} stays as it is: {} do not go together", fields.join(" and ")));
+                continue;
+            }
+            _ => continue,
+        };
+        let policy = plan.winner.as_ref().and_then(|winner| loaded.snapshot.policy(winner));
         let collector = policy.and_then(Policy::collector).map(|id| id.to_string()).unwrap_or_default();
         let why = match unresolved {
             Unresolved::CollectorNotFound => format!("TracingCollector {collector} is not in the input"),
@@ -109,6 +116,7 @@ fn report(loaded: &Loaded) {
                 format!("TracingCollector {collector} does not allow policies of its namespace")
             }
             Unresolved::CollectorInvalid => format!("TracingCollector {collector} has errors"),
+            Unresolved::HostNotAllowed(by) => format!("{} does not allow the host of its endpoint", by.described()),
             Unresolved::NothingToInherit | Unresolved::NoExport => {
                 "the endpoint of its policy is not known without a cluster".to_owned()
             }

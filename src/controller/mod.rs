@@ -23,6 +23,7 @@ use tokio::{
 use crate::{
     apply::{Announcement, Events},
     index::{Change, CollectorId, Dirty, Index, PolicyId, SecretId, SecretKeyId, Source, WorkloadId},
+    plan::Planner,
     watch::{follow, sources},
 };
 
@@ -90,6 +91,8 @@ pub struct Context {
     /// Whether this process may write.
     leads: AtomicBool,
     index: Mutex<Index>,
+    /// Taken after the index, never before it.
+    planner: Mutex<Planner>,
 }
 
 impl std::fmt::Debug for Context {
@@ -103,6 +106,19 @@ impl Context {
     pub(crate) fn index(&self) -> MutexGuard<'_, Index> {
         // A panic while planning leaves the index as it was before: planning does not change it.
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of every workload's part in the statuses of policies.
+    pub(crate) fn planner(&self) -> MutexGuard<'_, Planner> {
+        self.planner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in a change; says what has to be looked at again.
+    pub(crate) fn take(&self, change: Change) -> Dirty {
+        let mut index = self.index();
+        let mut dirty = index.update(change);
+        self.planner().update(index.snapshot(), &mut dirty);
+        dirty
     }
 
     /// Whether this process still may write: a reconcile with several writes asks before each of them.
@@ -154,6 +170,7 @@ impl Controller {
             ready_timeout: options.ready_timeout,
             leads: AtomicBool::new(*leading.borrow()),
             index: Mutex::new(Index::new(options.own_namespace.clone(), sources.iter().cloned())),
+            planner: Mutex::default(),
         };
         Self { context: Arc::new(context), sources, leading }
     }
@@ -231,7 +248,7 @@ impl Controller {
     }
 
     fn take(&self, change: Change, queue: &mut Queue, leads: bool) {
-        let dirty = self.context.index().update(change);
+        let dirty = self.context.take(change);
         if leads {
             enqueue(queue, dirty, &self.context);
         }
@@ -284,10 +301,7 @@ fn enqueue(queue: &mut Queue, dirty: Dirty, context: &Context) {
         // A policy that nobody has said anything about yet hears at once; counts of a wave are gathered first.
         let is_new = {
             let index = context.index();
-            let namespace = index.snapshot().namespaces.get(&id.namespace);
-            namespace
-                .and_then(|namespace| namespace.policies.get(&id.name))
-                .is_some_and(|policy| policy.status.is_none())
+            index.snapshot().policy(&id).is_some_and(|policy| policy.status.is_none())
         };
         queue.add(Key::Policy(id), if is_new { Duration::ZERO } else { STATUS_DELAY });
     }

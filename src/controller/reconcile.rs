@@ -10,7 +10,7 @@ use crate::{
     api::{TracingPolicyStatus, condition},
     apply::{Announcement, ApplyError, apply_status, apply_workload},
     index::{Change, Policy, PolicyId, SecretId, SecretKeyId, SecretState, Workload, WorkloadId},
-    plan::{self, apply_patch, plan_workload, status},
+    plan::{apply_patch, plan_workload, status},
     watch::{SecretError, look_at, look_at_key},
 };
 
@@ -68,7 +68,7 @@ struct WorkloadWrite {
 
 async fn workload(context: &Context, id: &WorkloadId) -> Reconciled {
     let Some(write) = plan_write(context, id) else { return Reconciled::new(Outcome::Done, None) };
-    let by = write.policy.as_ref().map_or_else(|| "no policy".to_owned(), |policy| format!("policy {}", policy.name));
+    let by = write.policy.as_ref().map_or_else(|| "no policy".to_owned(), |policy| policy.described());
     match apply_workload(&context.client, &write.workload, &write.patch).await {
         Ok(change) => {
             tracing::info!(workload = %id, policy = by, withdraws = write.withdraws, "written");
@@ -119,13 +119,8 @@ async fn policy(context: &Context, id: &PolicyId) -> Reconciled {
 fn plan_status(context: &Context, id: &PolicyId) -> Option<(Policy, TracingPolicyStatus)> {
     let index = context.index();
     let snapshot = index.snapshot();
-    let namespace = snapshot.namespaces.get(&id.namespace)?;
-    let policy = namespace.policies.get(&id.name)?;
-    let selected = namespace.workloads.values().filter(|workload| policy.selects(workload));
-    let plans: Vec<_> =
-        selected.map(|workload| (workload.as_ref(), plan_workload(snapshot, namespace, workload))).collect();
-    let plans: Vec<_> = plans.iter().collect();
-    let report = plan::status::report(snapshot, namespace, policy, &plans);
+    let policy = snapshot.policy(id)?;
+    let report = context.planner().report(snapshot, policy);
     let status = status::finish(report.status, policy.status.as_ref(), &Time(Timestamp::now()));
     let is_said = policy.status.as_ref().is_some_and(|said| status::is_same(said, &status));
     (!is_said).then(|| (policy.clone(), status))
@@ -147,9 +142,10 @@ fn announcement(policy: &Policy, status: &TracingPolicyStatus) -> Option<Announc
 async fn secret(context: &Context, id: &SecretId) -> Reconciled {
     let is_used = {
         let index = context.index();
-        let namespace = index.snapshot().namespaces.get(&id.namespace);
-        namespace
-            .is_some_and(|namespace| namespace.policies.values().any(|policy| policy.secret().as_ref() == Some(id)))
+        let snapshot = index.snapshot();
+        let namespace = snapshot.namespaces.get(&id.namespace);
+        let mut policies = namespace.into_iter().flat_map(|namespace| namespace.policies.values());
+        policies.any(|policy| policy.secret().as_ref() == Some(id)) || context.planner().needs(id)
     };
     if !is_used {
         return Reconciled::new(Outcome::Done, None);

@@ -155,6 +155,17 @@ catalogue! {
     TRC0132 Error "a pattern with more than 8 wildcards"
         "Use fewer *: every span of the service is compared with every pattern.";
 
+    TRC0134 Error "service.name is not allowed in a ClusterTracingPolicy: every workload would get the same name"
+        "Remove it: a workload's own name is the default, and a TracingPolicy may set another.";
+    TRC0135 Error "overrides cannot inherit an export: there is nothing above them"
+        "Name an endpoint or a collectorRef in spec.overrides.export, or remove the export there.";
+    TRC0136 Warning "fields beside inherit have no effect: the export from above is taken as a whole"
+        "Remove them, or name an endpoint: a token must not meet an endpoint that its owner did not choose.";
+    TRC0137 Error "not a host: a name such as otel.example.com, or *. and the end of names"
+        "Write the host without scheme, port and path.";
+    TRC0138 Warning "the policy sets nothing: it has neither defaults nor overrides"
+        "Add spec.defaults or spec.overrides, or remove the object.";
+
     TRC0201 Warning "the headers Secret does not exist"
         "Create the Secret in the policy's namespace with the key OTEL_EXPORTER_OTLP_HEADERS; until then spans go out without headers.";
     TRC0202 Warning "the headers Secret has no key OTEL_EXPORTER_OTLP_HEADERS"
@@ -178,6 +189,9 @@ catalogue! {
     TRC0211 Warning "the Secret of a backend's header has a value that cannot be sent as it is"
         "The collector resolves $$ and ${ in values of variables, and cannot send line breaks: change the value.";
 
+    TRC0212 Error "the host of the endpoint is not allowed"
+        "Send to one of the hosts in overrides.allowedEndpointHosts of the ClusterTracingPolicy, or ask the platform team for this one.";
+
     TRC0301 Warning "tail rules without a TracingCollector: nothing applies them"
         "Export to a TracingCollector (spec.export.collectorRef), or remove spec.sampling.tail.";
     TRC0302 Warning "keep rules see only what the head ratio lets through"
@@ -193,6 +207,13 @@ catalogue! {
         "More specific targets win, then the higher priority, then the older policy.";
     TRC0402 Warning "two policies have sampling rules for one service: the collector follows one of them"
         "Give the services different names, or let one policy select both workloads.";
+
+    TRC0403 Warning "two policies of the same rank set the same field differently: the older one wins"
+        "Give one of them a higher spec.priority, so that the order does not depend on which was created first.";
+    TRC0404 Error "settings of several policies do not go together"
+        "Change one of the policies that are named; until then the workload stays as it is.";
+    TRC0405 Info "a ClusterTracingPolicy overrides what this policy sets"
+        "Nothing to do, or ask the platform team; `tracesteward explain` shows what is in force.";
 
     TRC0501 Info "the container sets this variable itself, so it is left alone"
         "Remove the variable from the workload to let the policy set it.";

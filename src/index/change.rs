@@ -12,6 +12,8 @@ use super::{
 pub enum Watched {
     /// TracingPolicies.
     Policies,
+    /// ClusterTracingPolicies.
+    ClusterPolicies,
     /// TracingCollectors.
     Collectors,
     /// Namespaces: their labels alone.
@@ -27,6 +29,7 @@ impl Watched {
     pub fn name(self) -> String {
         match self {
             Self::Policies => "tracingpolicies.tracesteward.io".to_owned(),
+            Self::ClusterPolicies => "clustertracingpolicies.tracesteward.io".to_owned(),
             Self::Collectors => "tracingcollectors.tracesteward.io".to_owned(),
             Self::Namespaces => "Namespace".to_owned(),
             Self::Workloads(kind) => kind.as_str().to_owned(),
@@ -115,6 +118,8 @@ pub enum Change {
 pub struct Dirty {
     /// Workloads whose plan may have changed.
     pub workloads: BTreeSet<WorkloadId>,
+    /// Workloads whose plan is the same, and about which there may be something else to say.
+    pub reports: BTreeSet<WorkloadId>,
     /// Policies whose status may have changed.
     pub policies: BTreeSet<PolicyId>,
     /// Secrets that are to be looked at.

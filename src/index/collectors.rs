@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::diagnostics::{Code, Diagnostic, FieldPath};
 
 use super::{
-    Collector, CollectorId, Dirty, Fault, Index, PolicyId, Source, change::Versioned, policies::touch_selected,
+    Collector, CollectorId, Dirty, Fault, Index, PolicyId, Snapshot, Source, change::Versioned,
+    policies::touch_selected,
 };
 
 impl Index {
@@ -77,18 +78,17 @@ impl Index {
         self.awaited.remove(source);
     }
 
-    /// The policies that export to a collector, and the workloads that those select: their endpoint may be another.
+    /// The policies that may export to a collector, and the workloads that those select: their endpoint may be another.
     fn touch_users(&self, id: &CollectorId, dirty: &mut Dirty) {
-        for (namespace, policy) in self.snapshot.users(id) {
+        for policy in self.snapshot.users(id).into_values() {
             dirty.policies.insert(policy.id.clone());
-            touch_selected(namespace, policy, dirty);
+            touch_selected(&self.snapshot, policy, dirty);
         }
     }
 
     /// Policies that export to a collector whose readiness has changed: nothing is written into workloads for that.
     pub(super) fn touch_readiness(&self, id: &CollectorId, dirty: &mut Dirty) {
-        let users: Vec<PolicyId> = self.snapshot.users(id).map(|(_, policy)| policy.id.clone()).collect();
-        dirty.policies.extend(users);
+        dirty.policies.extend(self.snapshot.users(id).into_keys().cloned());
     }
 
     /// The labels of a namespace decide which collectors its policies may use.
@@ -100,10 +100,31 @@ impl Index {
         if namespace.labels == labels {
             return;
         }
-        namespace.labels = labels;
-        for policy in namespace.policies.values().filter(|policy| policy.collector().is_some()) {
-            dirty.policies.insert(policy.id.clone());
-            touch_selected(namespace, policy, dirty);
+        // What covered the namespace before, and what does now.
+        dirty.collectors.extend(self.snapshot.collectors_of(name));
+        let covering = |snapshot: &Snapshot| -> Vec<PolicyId> {
+            snapshot.cluster_policies_of(snapshot.place(name)).map(|policy| policy.id.clone()).collect()
+        };
+        let before = covering(&self.snapshot);
+        self.namespace(name).labels = labels;
+        let after = covering(&self.snapshot);
+        dirty.collectors.extend(self.snapshot.collectors_of(name));
+        let changed: Vec<_> = before
+            .iter()
+            .filter(|id| !after.contains(id))
+            .chain(after.iter().filter(|id| !before.contains(id)))
+            .collect();
+        let namespace = self.snapshot.namespaces.get(name);
+        for policy in namespace.into_iter().flat_map(|namespace| namespace.policies.values()) {
+            if policy.collector().is_some() || policy.inherits() {
+                dirty.policies.insert(policy.id.clone());
+                touch_selected(&self.snapshot, policy, dirty);
+            }
+        }
+        // A handshake may have changed for what the whole namespace takes from above.
+        if !before.is_empty() || !changed.is_empty() {
+            dirty.policies.extend(before.iter().chain(&after).cloned());
+            dirty.workloads.extend(namespace.into_iter().flat_map(|namespace| namespace.workloads.keys().cloned()));
         }
         self.forget(name);
     }

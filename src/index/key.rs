@@ -98,10 +98,10 @@ impl fmt::Display for WorkloadId {
     }
 }
 
-/// A TracingPolicy.
+/// A TracingPolicy, or a ClusterTracingPolicy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyId {
-    /// Its namespace.
+    /// Its namespace; empty for a ClusterTracingPolicy.
     pub namespace: String,
     /// Its name.
     pub name: String,
@@ -110,13 +110,36 @@ pub struct PolicyId {
 impl PolicyId {
     /// The policy as diagnostics name it.
     pub fn object(&self) -> ObjectId {
-        ObjectId { kind: "TracingPolicy".to_owned(), namespace: self.namespace.clone(), name: self.name.clone() }
+        ObjectId { kind: self.kind().to_owned(), namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+
+    /// The ClusterTracingPolicy of this name.
+    pub fn of_cluster(name: impl Into<String>) -> Self {
+        Self { namespace: String::new(), name: name.into() }
+    }
+
+    /// Whether this is a ClusterTracingPolicy.
+    pub const fn is_cluster(&self) -> bool {
+        self.namespace.is_empty()
+    }
+
+    /// The kind.
+    pub const fn kind(&self) -> &'static str {
+        if self.is_cluster() { "ClusterTracingPolicy" } else { "TracingPolicy" }
+    }
+
+    /// Kind and name, for a reader who knows the namespace.
+    pub fn described(&self) -> String {
+        format!("{} {}", self.kind(), self.name)
     }
 }
 
 impl fmt::Display for PolicyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
+        match self.is_cluster() {
+            true => f.write_str(&self.name),
+            false => write!(f, "{}/{}", self.namespace, self.name),
+        }
     }
 }
 

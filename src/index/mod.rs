@@ -26,7 +26,7 @@ pub use env::{ENV_NAMES, EnvValue, env_name};
 pub use key::{PolicyId, SecretId, WorkloadId, WorkloadKind};
 pub use live::{LiveObject, MANAGED_BY, MANAGED_BY_LABEL};
 pub use owned::{OwnedId, OwnedKind};
-pub use policy::{Policy, PolicySpec};
+pub use policy::{Place, Policy, PolicySpec};
 pub use snapshot::{Contested, Fault, Namespace, SecretState, Snapshot};
 pub use state::Index;
 pub use workload::{Container, EnvVar, Owner, Workload};

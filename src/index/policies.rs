@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Dirty, Index, Namespace, Policy, PolicyId, Source, Workload, change::Versioned};
+use super::{Dirty, Index, Namespace, Policy, PolicyId, Snapshot, Source, Watched, change::Versioned};
 
 impl Index {
     pub(super) fn policy_event(&mut self, policy: Policy, version: Option<u64>, dirty: &mut Dirty) {
@@ -19,48 +19,55 @@ impl Index {
     }
 
     fn policy(&self, id: &PolicyId) -> Option<&Policy> {
-        self.snapshot.namespaces.get(&id.namespace)?.policies.get(&id.name)
+        self.snapshot.policy(id)
     }
 
     fn put_policy(&mut self, policy: Policy, dirty: &mut Dirty) {
-        let namespace = self.namespace(&policy.id.namespace);
-        let known = namespace.policies.get(&policy.id.name);
+        let known = self.policy(&policy.id);
         if known == Some(&policy) {
             return;
         }
         // A change of the status alone touches no workload; the status itself is compared again, in case somebody
         // else wrote it.
         let same_intent = known.is_some_and(|known| {
-            (&known.spec, &known.created, &known.uid) == (&policy.spec, &policy.created, &policy.uid)
+            (&known.spec, &known.findings, &known.created, &known.uid)
+                == (&policy.spec, &policy.findings, &policy.created, &policy.uid)
         });
         dirty.policies.insert(policy.id.clone());
         if !same_intent {
-            touch_selected(namespace, &policy, dirty);
             if let Some(known) = known {
-                touch_selected(namespace, known, dirty);
+                touch_selected(&self.snapshot, known, dirty);
             }
+            touch_selected(&self.snapshot, &policy, dirty);
             dirty.secrets.extend(policy.secret());
         }
-        namespace.policies.insert(policy.id.name.clone(), policy);
+        let policies = if policy.id.is_cluster() {
+            &mut self.snapshot.cluster_policies
+        } else {
+            &mut self.namespace(&policy.id.namespace).policies
+        };
+        policies.insert(policy.id.name.clone(), policy);
     }
 
     pub(super) fn drop_policy(&mut self, id: &PolicyId, dirty: &mut Dirty) {
         self.policy_versions.0.remove(id);
-        let Some(namespace) = self.snapshot.namespaces.get_mut(&id.namespace) else { return };
-        if let Some(policy) = namespace.policies.remove(&id.name) {
-            touch_selected(namespace, &policy, dirty);
+        let policies = if id.is_cluster() {
+            Some(&mut self.snapshot.cluster_policies)
+        } else {
+            self.snapshot.namespaces.get_mut(&id.namespace).map(|namespace| &mut namespace.policies)
+        };
+        if let Some(policy) = policies.and_then(|policies| policies.remove(&id.name)) {
+            touch_selected(&self.snapshot, &policy, dirty);
         }
         self.forget(&id.namespace);
     }
 
     pub(super) fn reset_policies(&mut self, source: &Source, policies: Vec<Versioned<Policy>>, dirty: &mut Dirty) {
         let listed: BTreeSet<PolicyId> = policies.iter().map(|(policy, _)| policy.id.clone()).collect();
-        let all = self.snapshot.namespaces.values().flat_map(|namespace| namespace.policies.values());
-        let gone: Vec<PolicyId> = all
-            .map(|policy| &policy.id)
-            .filter(|id| source.covers(&id.namespace) && !listed.contains(id))
-            .cloned()
-            .collect();
+        let of_cluster = source.watched == Watched::ClusterPolicies;
+        let is_meant = |id: &PolicyId| id.is_cluster() == of_cluster && (of_cluster || source.covers(&id.namespace));
+        let all = self.snapshot.policies().map(|policy| &policy.id);
+        let gone: Vec<PolicyId> = all.filter(|id| is_meant(id) && !listed.contains(id)).cloned().collect();
         for id in gone {
             self.drop_policy(&id, dirty);
         }
@@ -71,19 +78,27 @@ impl Index {
     }
 }
 
-/// The workloads that a policy selects, and the other policies that select one of them: they may win or lose by it; and the
-/// collectors, which may gain or lose a service.
-pub(super) fn touch_selected(namespace: &Namespace, policy: &Policy, dirty: &mut Dirty) {
-    dirty.collectors.extend(policy.collector());
-    dirty.collectors.extend(namespace.collectors());
-    for workload in namespace.workloads.values().filter(|workload| policy.selects(workload)) {
-        dirty.workloads.insert(workload.id.clone());
-        touch_policies(namespace, workload, dirty);
+/// What a change of a policy's intent touches: the workloads that it selects, the collectors that they may export to, and
+/// the policies that take something from it.
+pub(super) fn touch_selected(snapshot: &Snapshot, policy: &Policy, dirty: &mut Dirty) {
+    if !policy.id.is_cluster() {
+        if let Some(namespace) = snapshot.namespaces.get(&policy.id.namespace) {
+            touch_in(snapshot, &policy.id.namespace, namespace, policy, dirty);
+        }
+        dirty.collectors.extend(policy.collector());
+        return;
+    }
+    for (name, namespace) in &snapshot.namespaces {
+        if policy.covers(&snapshot.place(name)) {
+            touch_in(snapshot, name, namespace, policy, dirty);
+            dirty.policies.extend(namespace.policies.values().map(|policy| policy.id.clone()));
+        }
     }
 }
 
-/// The policies that select a workload: their status speaks of it.
-pub(super) fn touch_policies(namespace: &Namespace, workload: &Workload, dirty: &mut Dirty) {
-    let selecting = namespace.policies.values().filter(|policy| policy.selects(workload));
-    dirty.policies.extend(selecting.map(|policy| policy.id.clone()));
+fn touch_in(snapshot: &Snapshot, name: &str, namespace: &Namespace, policy: &Policy, dirty: &mut Dirty) {
+    dirty.collectors.extend(snapshot.collectors_of(name));
+    dirty.collectors.extend(policy.collectors(name));
+    let selected = namespace.workloads.values().filter(|workload| policy.selects(workload));
+    dirty.workloads.extend(selected.map(|workload| workload.id.clone()));
 }

@@ -1,9 +1,11 @@
-//! A TracingPolicy as the index holds it.
+//! A TracingPolicy or ClusterTracingPolicy as the index holds it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    api::{CollectorRef, Settings, Target, TracingPolicySpec, TracingPolicyStatus},
+    api::{
+        ClusterTracingPolicySpec, CollectorRef, LabelSelector, Settings, Target, TracingPolicySpec, TracingPolicyStatus,
+    },
     diagnostics::{Diagnostic, Severity},
 };
 
@@ -39,8 +41,10 @@ impl CollectorRef {
 /// What a policy asks for, as far as it can be read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PolicySpec {
-    /// The whole specification.
+    /// The whole specification of a TracingPolicy.
     Readable(Arc<TracingPolicySpec>),
+    /// The whole specification of a ClusterTracingPolicy.
+    Cluster(Arc<ClusterTracingPolicySpec>),
     /// A specification that this version cannot read. The targets are kept where at least those are readable, so that
     /// what is in their workloads is left as it is.
     Unreadable {
@@ -49,49 +53,116 @@ pub enum PolicySpec {
     },
 }
 
+/// A namespace as ClusterTracingPolicies select it.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its labels; where they are not known, its name is still the label `kubernetes.io/metadata.name`.
+    pub labels: Option<&'a BTreeMap<String, String>>,
+}
+
+impl Place<'_> {
+    fn is_selected(&self, selector: &LabelSelector) -> bool {
+        match self.labels {
+            Some(labels) => selector.matches(labels),
+            None => {
+                let name = ("kubernetes.io/metadata.name".to_owned(), self.name.to_owned());
+                selector.matches(&BTreeMap::from([name]))
+            }
+        }
+    }
+}
+
 impl Policy {
     /// Whether nothing is wrong with the object alone.
     pub fn is_valid(&self) -> bool {
-        self.spec().is_some() && self.findings.iter().all(|finding| finding.severity() != Severity::Error)
+        let readable = !matches!(self.spec, PolicySpec::Unreadable { .. });
+        readable && self.findings.iter().all(|finding| finding.severity() != Severity::Error)
     }
 
-    /// The specification, where it could be read.
+    /// The specification of a TracingPolicy, where it could be read.
     pub fn spec(&self) -> Option<&TracingPolicySpec> {
         match &self.spec {
             PolicySpec::Readable(spec) => Some(spec),
-            PolicySpec::Unreadable { .. } => None,
+            PolicySpec::Cluster(_) | PolicySpec::Unreadable { .. } => None,
         }
     }
 
-    /// The settings, where they could be read.
+    /// The specification of a ClusterTracingPolicy, where it could be read.
+    pub fn cluster(&self) -> Option<&ClusterTracingPolicySpec> {
+        match &self.spec {
+            PolicySpec::Cluster(spec) => Some(spec),
+            PolicySpec::Readable(_) | PolicySpec::Unreadable { .. } => None,
+        }
+    }
+
+    /// The settings of a TracingPolicy, where they could be read.
     pub fn settings(&self) -> Option<&Settings> {
         self.spec().map(|spec| &spec.settings)
     }
 
-    /// The targets; empty means every workload of the namespace.
+    /// Its priority between those of the same rank.
+    pub fn priority(&self) -> i32 {
+        match &self.spec {
+            PolicySpec::Readable(spec) => spec.priority.unwrap_or_default(),
+            PolicySpec::Cluster(spec) => spec.priority.unwrap_or_default(),
+            PolicySpec::Unreadable { .. } => 0,
+        }
+    }
+
+    /// The targets; empty means every workload.
     pub fn targets(&self) -> &[Target] {
         match &self.spec {
             PolicySpec::Readable(spec) => &spec.targets,
+            PolicySpec::Cluster(spec) => &spec.targets,
             PolicySpec::Unreadable { targets } => targets.as_deref().unwrap_or_default(),
         }
     }
 
-    /// Whether this workload is meant.
+    /// Whether it is about workloads of this namespace at all.
+    pub fn covers(&self, place: &Place<'_>) -> bool {
+        match &self.spec {
+            _ if !self.id.is_cluster() => self.id.namespace == place.name,
+            PolicySpec::Cluster(spec) => {
+                spec.namespace_selector.as_ref().is_none_or(|selector| place.is_selected(selector))
+            }
+            // Which namespaces are meant cannot be read.
+            PolicySpec::Readable(_) | PolicySpec::Unreadable { .. } => true,
+        }
+    }
+
+    /// Whether this workload is meant, in a namespace that the policy covers.
     pub fn selects(&self, workload: &Workload) -> bool {
         let (id, targets) = (&workload.id, self.targets());
         let meant = |target: &Target| target.matches(id.kind.target(), &id.name, &workload.labels);
-        self.id.namespace == id.namespace && !workload.is_collector && (targets.is_empty() || targets.iter().any(meant))
+        !workload.is_collector && (targets.is_empty() || targets.iter().any(meant))
     }
 
-    /// The collector that it exports to, if it is enabled.
+    /// Whether it takes its export from above.
+    pub fn inherits(&self) -> bool {
+        let export = self.spec().filter(|spec| spec.enabled).and_then(|spec| spec.settings.export.as_ref());
+        export.is_some_and(|export| export.inherit == Some(true))
+    }
+
+    /// The collector that a TracingPolicy names, if it is enabled.
     pub fn collector(&self) -> Option<CollectorId> {
         let spec = self.spec().filter(|spec| spec.enabled)?;
         Some(spec.settings.export.as_ref()?.collector_ref.as_ref()?.id(&self.id.namespace))
     }
 
-    /// The headers Secret that it names, if it is enabled.
+    /// The collectors that it names for workloads of this namespace.
+    pub fn collectors(&self, namespace: &str) -> Vec<CollectorId> {
+        let Some(spec) = self.cluster() else { return self.collector().into_iter().collect() };
+        let defaults = spec.defaults.as_ref().map(|block| &block.settings);
+        let overrides = spec.overrides.as_ref().map(|block| &block.settings);
+        let exports = [defaults, overrides].into_iter().flatten().filter_map(|settings| settings.export.as_ref());
+        exports.filter_map(|export| Some(export.collector_ref.as_ref()?.id(namespace))).collect()
+    }
+
+    /// The headers Secret that a TracingPolicy names, if it is enabled and has an export of its own.
     pub fn secret(&self) -> Option<SecretId> {
-        let spec = self.spec().filter(|spec| spec.enabled)?;
+        let spec = self.spec().filter(|spec| spec.enabled && !self.inherits())?;
         let secret = spec.settings.export.as_ref()?.headers_secret_ref.as_ref()?;
         Some(SecretId { namespace: self.id.namespace.clone(), name: secret.name.clone() })
     }

@@ -1,14 +1,19 @@
 //! What is known about the cluster at one moment.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::{Collector, CollectorId, LiveObject, OwnedId, Policy, Workload, WorkloadId};
+use super::{Collector, CollectorId, LiveObject, OwnedId, Policy, PolicyId, Workload, WorkloadId, policy::Place};
 
 /// What is known about the cluster at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// By namespace; policies reach no further.
+    /// By namespace; TracingPolicies reach no further.
     pub namespaces: BTreeMap<String, Namespace>,
+    /// ClusterTracingPolicies by name.
+    pub cluster_policies: BTreeMap<String, Policy>,
     /// The collectors of all namespaces: policies of any namespace may refer to them.
     pub collectors: BTreeMap<CollectorId, Collector>,
     /// The objects that were made for collectors, as they are.
@@ -35,13 +40,60 @@ impl Snapshot {
         self.owned.range(OwnedId::first(id)..).take_while(move |(owned, _)| owned.collector == *id)
     }
 
-    /// The policies of all namespaces that export to this collector, each with its namespace.
-    pub fn users<'a>(&'a self, id: &'a CollectorId) -> impl Iterator<Item = (&'a Namespace, &'a Policy)> {
-        let all = self
-            .namespaces
-            .values()
-            .flat_map(|namespace| namespace.policies.values().map(move |policy| (namespace, policy)));
-        all.filter(move |(_, policy)| policy.collector().as_ref() == Some(id))
+    /// A policy of either kind.
+    pub fn policy(&self, id: &PolicyId) -> Option<&Policy> {
+        if id.is_cluster() {
+            return self.cluster_policies.get(&id.name);
+        }
+        self.namespaces.get(&id.namespace)?.policies.get(&id.name)
+    }
+
+    /// All policies of both kinds.
+    pub fn policies(&self) -> impl Iterator<Item = &Policy> {
+        let teams = self.namespaces.values().flat_map(|namespace| namespace.policies.values());
+        self.cluster_policies.values().chain(teams)
+    }
+
+    /// A namespace as ClusterTracingPolicies select it.
+    pub fn place<'a>(&'a self, name: &'a str) -> Place<'a> {
+        let labels = self.namespaces.get(name).and_then(|namespace| namespace.labels.as_ref());
+        Place { name, labels }
+    }
+
+    /// The ClusterTracingPolicies that cover a namespace.
+    pub fn cluster_policies_of<'a>(&'a self, place: Place<'a>) -> impl Iterator<Item = &'a Policy> {
+        self.cluster_policies.values().filter(move |policy| policy.covers(&place))
+    }
+
+    /// A workload.
+    pub fn workload(&self, id: &WorkloadId) -> Option<&Arc<Workload>> {
+        self.namespaces.get(&id.namespace)?.workloads.get(id)
+    }
+
+    /// The policies that may export to this collector, by naming it or by inheriting from one that does.
+    pub fn users<'a>(&'a self, id: &'a CollectorId) -> BTreeMap<&'a PolicyId, &'a Policy> {
+        let mut users = BTreeMap::new();
+        for (name, namespace) in &self.namespaces {
+            let mut above = false;
+            for policy in self.cluster_policies_of(self.place(name)) {
+                if policy.collectors(name).contains(id) {
+                    above = true;
+                    users.insert(&policy.id, policy);
+                }
+            }
+            let own = namespace.policies.values();
+            let own = own.filter(|policy| policy.collector().as_ref() == Some(id) || (above && policy.inherits()));
+            users.extend(own.map(|policy| (&policy.id, policy)));
+        }
+        users
+    }
+
+    /// The collectors that workloads of a namespace may export to.
+    pub fn collectors_of(&self, name: &str) -> BTreeSet<CollectorId> {
+        let own = self.namespaces.get(name).into_iter().flat_map(|namespace| namespace.policies.values());
+        let own = own.filter_map(Policy::collector);
+        let above = self.cluster_policies_of(self.place(name)).flat_map(|policy| policy.collectors(name));
+        own.chain(above).collect()
     }
 
     /// Whether any pod of the collector that receives OTLP is ready.
@@ -65,14 +117,6 @@ pub struct Namespace {
     pub labels: Option<BTreeMap<String, String>>,
     /// Workloads whose last write failed.
     pub faults: BTreeMap<WorkloadId, Fault>,
-}
-
-impl Namespace {
-    /// The collectors that policies of this namespace export to. What one policy or workload is called may decide which
-    /// policy rules the service of another, so any change of theirs is a matter of all these collectors.
-    pub(super) fn collectors(&self) -> impl Iterator<Item = CollectorId> {
-        self.policies.values().filter_map(Policy::collector)
-    }
 }
 
 /// What is known about a headers Secret; never anything about its values.

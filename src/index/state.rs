@@ -100,6 +100,7 @@ impl Index {
             return Dirty::default();
         }
         let mut dirty = Dirty { identity: true, ..Dirty::default() };
+        dirty.policies.extend(self.snapshot.cluster_policies.values().map(|policy| policy.id.clone()));
         for namespace in self.snapshot.namespaces.values() {
             dirty.workloads.extend(namespace.workloads.keys().cloned());
             for policy in namespace.policies.values() {
@@ -131,8 +132,11 @@ impl Index {
     fn put_secret(&mut self, id: &SecretId, state: SecretState, dirty: &mut Dirty) {
         let namespace = self.namespace(&id.namespace);
         if namespace.secrets.insert(id.name.clone(), state) != Some(state) {
-            let users = namespace.policies.values().filter(|policy| policy.secret().as_ref() == Some(id));
+            let users = namespace.policies.values();
+            let users = users.filter(|policy| policy.secret().as_ref() == Some(id) || policy.inherits());
             dirty.policies.extend(users.map(|policy| policy.id.clone()));
+            let above = self.snapshot.cluster_policies_of(self.snapshot.place(&id.namespace));
+            dirty.policies.extend(above.map(|policy| policy.id.clone()));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Dirty, Fault, Index, Source, Watched, Workload, WorkloadId, change::Versioned, policies::touch_policies};
+use super::{Dirty, Fault, Index, Source, Watched, Workload, WorkloadId, change::Versioned};
 
 impl Index {
     pub(super) fn workload_event(&mut self, workload: Workload, version: Option<u64>, dirty: &mut Dirty) {
@@ -25,17 +25,8 @@ impl Index {
 
     fn put_workload(&mut self, workload: Workload, dirty: &mut Dirty) {
         let namespace = self.namespace(&workload.id.namespace);
-        let known = namespace.workloads.get(&workload.id).map(Arc::clone);
-        if known.as_deref() == Some(&workload) {
+        if namespace.workloads.get(&workload.id).map(Arc::as_ref) == Some(&workload) {
             return;
-        }
-        touch_policies(namespace, &workload, dirty);
-        if let Some(known) = &known {
-            touch_policies(namespace, known, dirty);
-        }
-        // What the operator itself writes into a workload says nothing new about its service.
-        if known.as_ref().is_none_or(|known| !known.is_same_service(&workload)) {
-            dirty.collectors.extend(namespace.collectors());
         }
         dirty.workloads.insert(workload.id.clone());
         namespace.workloads.insert(workload.id.clone(), Arc::new(workload));
@@ -45,9 +36,8 @@ impl Index {
         self.workload_versions.0.remove(id);
         let Some(namespace) = self.snapshot.namespaces.get_mut(&id.namespace) else { return };
         namespace.faults.remove(id);
-        if let Some(workload) = namespace.workloads.remove(id) {
-            touch_policies(namespace, &workload, dirty);
-            dirty.collectors.extend(namespace.collectors());
+        if namespace.workloads.remove(id).is_some() {
+            dirty.workloads.insert(id.clone());
         }
         self.forget(&id.namespace);
     }
@@ -68,20 +58,15 @@ impl Index {
 
     /// A fault stays until a write goes through: what else happens to a workload says nothing about it.
     fn drop_fault(&mut self, id: &WorkloadId, dirty: &mut Dirty) {
-        let namespace = self.namespace(&id.namespace);
-        if namespace.faults.remove(id).is_some()
-            && let Some(workload) = namespace.workloads.get(id).map(Arc::clone)
-        {
-            touch_policies(namespace, &workload, dirty);
+        if self.namespace(&id.namespace).faults.remove(id).is_some() {
+            dirty.reports.insert(id.clone());
         }
     }
 
     pub(super) fn put_fault(&mut self, id: WorkloadId, fault: Fault, dirty: &mut Dirty) {
         let Some(namespace) = self.snapshot.namespaces.get_mut(&id.namespace) else { return };
-        if namespace.faults.get(&id) != Some(&fault)
-            && let Some(workload) = namespace.workloads.get(&id).map(Arc::clone)
-        {
-            touch_policies(namespace, &workload, dirty);
+        if namespace.workloads.contains_key(&id) && namespace.faults.get(&id) != Some(&fault) {
+            dirty.reports.insert(id.clone());
             namespace.faults.insert(id, fault);
         }
     }

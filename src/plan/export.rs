@@ -35,6 +35,8 @@ pub enum Unresolved {
     CollectorInvalid,
     /// Nothing above the policy has an export.
     NothingToInherit,
+    /// A ClusterTracingPolicy does not allow to send to the endpoint's host.
+    HostNotAllowed(PolicyId),
     /// There is no export at all; validation has said so.
     NoExport,
 }
@@ -47,6 +49,7 @@ impl Unresolved {
             Self::CollectorNotPermitted => "CollectorNotPermitted",
             Self::CollectorInvalid => "CollectorInvalid",
             Self::NothingToInherit => "NothingToInherit",
+            Self::HostNotAllowed(_) => "HostNotAllowed",
             Self::NoExport => "NoExport",
         }
     }
@@ -58,6 +61,7 @@ impl Unresolved {
             Self::CollectorNotPermitted => Code::TRC0207,
             Self::CollectorInvalid => Code::TRC0208,
             Self::NothingToInherit => Code::TRC0206,
+            Self::HostNotAllowed(_) => Code::TRC0212,
             Self::NoExport => Code::TRC0101,
         }
     }
@@ -141,6 +145,17 @@ pub(in crate::plan) fn port(endpoint: &str) -> Option<u16> {
     after_host.rsplit_once(':')?.1.parse().ok()
 }
 
+/// The host that a URL names, without brackets taken off.
+pub(in crate::plan) fn host(endpoint: &str) -> &str {
+    let authority = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    let authority = authority.split(['/', '?']).next().unwrap_or_default();
+    let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    match host_and_port.rfind(']') {
+        Some(end) => host_and_port.get(..=end).unwrap_or(host_and_port),
+        None => host_and_port.split(':').next().unwrap_or(host_and_port),
+    }
+}
+
 /// Whether this is an http(s) URL with a host and a port that exists.
 pub(super) fn is_endpoint(endpoint: &str) -> bool {
     if !patterns::matches(patterns::ENDPOINT, endpoint) {
@@ -176,6 +191,9 @@ mod tests {
         assert_eq!(port("http://[::1]"), None);
         assert_eq!(port("https://a/b:1"), None);
         assert!(is_endpoint("http://a:65535") && !is_endpoint("http://a:65536") && !is_endpoint("a:1"));
+        assert_eq!(host("http://u:p@A.b:1/x@c"), "A.b");
+        assert_eq!(host("https://[::1]:4317/a"), "[::1]");
+        assert_eq!(host("http://a?b"), "a");
         assert!(has_user_information("http://u:p@a") && !has_user_information("http://a/@"));
     }
 }

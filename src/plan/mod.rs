@@ -6,11 +6,14 @@
 mod attach;
 pub mod collector;
 mod condition;
+mod effective;
 mod env;
 mod export;
 mod findings;
 mod inject;
+mod merge;
 mod patch;
+mod planner;
 mod read;
 pub mod schema;
 pub mod status;
@@ -22,17 +25,18 @@ use std::collections::BTreeMap;
 use crate::{
     api::TracingPolicyStatus,
     diagnostics::Diagnostic,
-    index::{CollectorId, PolicyId, Snapshot, WorkloadId},
+    index::{CollectorId, Dirty, PolicyId, Snapshot, WorkloadId},
 };
 
-pub use attach::{Attached, Specificity, attached, is_excluded};
+pub use attach::{Attached, Attachment, Part, Specificity, attached, is_excluded};
 pub use collector::{CollectorPlan, read_collector};
 pub use env::Variable;
 pub use export::{ResolvedExport, Unresolved, assumptions};
 pub use inject::ContainerPlan;
 pub use patch::{apply_patch, merge_into};
-pub use read::{read_policy, schema_of};
-pub use validate::validate;
+pub use planner::Planner;
+pub use read::{read_cluster_policy, read_policy, schema_of};
+pub use validate::{validate, validate_cluster};
 pub use workload::{Decision, HoldReason, WorkloadPlan, plan_workload, workload_findings};
 
 /// What should be, for a whole snapshot.
@@ -50,23 +54,23 @@ pub struct Plan {
 pub fn plan(snapshot: &Snapshot) -> (Plan, Vec<Diagnostic>) {
     let mut plan = Plan::default();
     let mut findings = Vec::new();
+    let mut planner = Planner::default();
+    let workloads = || snapshot.namespaces.values().flat_map(|namespace| namespace.workloads.keys().cloned());
+    planner.update(snapshot, &mut Dirty { workloads: workloads().collect(), ..Dirty::default() });
     for namespace in snapshot.namespaces.values() {
-        let mut plans = Vec::with_capacity(namespace.workloads.len());
         for workload in namespace.workloads.values() {
             let planned = plan_workload(snapshot, namespace, workload);
             findings.extend(workload_findings(workload, &planned));
-            plans.push((workload.as_ref(), planned));
+            if planned.is_relevant(workload) {
+                plan.workloads.insert(workload.id.clone(), planned);
+            }
         }
-        for policy in namespace.policies.values() {
-            findings.extend(policy.findings.iter().cloned().map(|finding| finding.on(policy.id.object())));
-        }
-        let reports = status::reports(snapshot, namespace, &plans);
-        for (id, report) in reports {
-            findings.extend(report.findings);
-            plan.policies.insert(id, report.status);
-        }
-        let relevant = plans.into_iter().filter(|(workload, planned)| planned.is_relevant(workload));
-        plan.workloads.extend(relevant.map(|(workload, planned)| (workload.id.clone(), planned)));
+    }
+    for policy in snapshot.policies() {
+        findings.extend(policy.findings.iter().cloned().map(|finding| finding.on(policy.id.object())));
+        let report = planner.report(snapshot, policy);
+        findings.extend(report.findings);
+        plan.policies.insert(policy.id.clone(), report.status);
     }
     for collector in snapshot.collectors.values() {
         findings.extend(collector.findings.iter().cloned().map(|finding| finding.on(collector.id.object())));

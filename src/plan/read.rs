@@ -9,9 +9,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomR
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{schema, validate};
+use super::{schema, validate, validate_cluster};
 use crate::{
-    api::{TracingPolicyStatus, crds, target::is_object_name},
+    api::{TracingPolicySpec, TracingPolicyStatus, crds, target::is_object_name},
     diagnostics::{Code, Diagnostic, FieldPath, Severity},
     index::{Policy, PolicyId, PolicySpec},
 };
@@ -31,31 +31,59 @@ pub fn schema_of(kind: &str) -> Option<&'static JSONSchemaProps> {
 /// Reads a TracingPolicy and checks it by itself. Never fails: what cannot be read is an unreadable policy that says
 /// why, and that stops no other. `namespace` holds for an object without one.
 pub fn read_policy(object: &Value, namespace: &str) -> Policy {
-    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let namespace = text("/metadata/namespace").unwrap_or(namespace).to_owned();
-    let mut findings = schema_of("TracingPolicy").map(|schema| schema::check(schema, object)).unwrap_or_default();
+    let namespace = text(object, "/metadata/namespace").unwrap_or(namespace).to_owned();
+    let id = PolicyId { namespace, name: text(object, "/metadata/name").unwrap_or_default().to_owned() };
+    let check = |spec: &TracingPolicySpec| validate(spec, &id.namespace);
+    let (spec, mut findings) = specification("TracingPolicy", object, check);
+    findings.extend(names(text(object, "/metadata/name"), &id.namespace));
+    policy(object, id.clone(), spec.map(|spec| PolicySpec::Readable(Arc::new(spec))), findings)
+}
+
+/// Reads a ClusterTracingPolicy, as [`read_policy`] does. A namespace in its metadata is no matter: the API server takes it
+/// away.
+pub fn read_cluster_policy(object: &Value) -> Policy {
+    let id = PolicyId::of_cluster(text(object, "/metadata/name").unwrap_or_default());
+    let (spec, mut findings) = specification("ClusterTracingPolicy", object, validate_cluster);
+    findings.extend(names(text(object, "/metadata/name"), "default"));
+    policy(object, id, spec.map(|spec| PolicySpec::Cluster(Arc::new(spec))), findings)
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
+    object.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+/// The specification of an object of the API group, or what can be said of its targets; and what is wrong with it.
+fn specification<S: DeserializeOwned>(
+    kind: &str,
+    object: &Value,
+    check: impl FnOnce(&S) -> Vec<Diagnostic>,
+) -> (Result<S, PolicySpec>, Vec<Diagnostic>) {
+    let mut findings = schema_of(kind).map(|schema| schema::check(schema, object)).unwrap_or_default();
     let spec = match object.get("spec").map(readable) {
         Some(Ok(spec)) => {
-            findings.extend(validate(&spec, &namespace));
-            PolicySpec::Readable(Arc::new(spec))
+            findings.extend(check(&spec));
+            Ok(spec)
         }
         Some(Err(error)) => {
             if findings.iter().all(|finding| finding.severity() != Severity::Error) {
                 findings.push(Diagnostic::new(Code::TRC0112, FieldPath::fields("spec")).detail(error.to_string()));
             }
-            PolicySpec::Unreadable { targets: targets(object) }
+            Err(PolicySpec::Unreadable { targets: targets(object) })
         }
-        None => PolicySpec::Unreadable { targets: None },
+        None => Err(PolicySpec::Unreadable { targets: None }),
     };
-    findings.extend(names(text("/metadata/name"), &namespace));
+    (spec, findings)
+}
+
+fn policy(object: &Value, id: PolicyId, spec: Result<PolicySpec, PolicySpec>, mut findings: Vec<Diagnostic>) -> Policy {
     findings.sort();
     findings.dedup();
     Policy {
-        id: PolicyId { namespace, name: text("/metadata/name").unwrap_or_default().to_owned() },
-        uid: text("/metadata/uid").map(str::to_owned),
+        id,
+        uid: text(object, "/metadata/uid").map(str::to_owned),
         generation: object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default(),
-        created: text("/metadata/creationTimestamp").map(str::to_owned),
-        spec,
+        created: text(object, "/metadata/creationTimestamp").map(str::to_owned),
+        spec: spec.unwrap_or_else(|unreadable| unreadable),
         findings,
         // A status that somebody else has broken is replaced by the right one.
         status: object

@@ -5,8 +5,9 @@ mod sampling;
 use super::{attach, export, findings::Findings};
 use crate::{
     api::{
-        Export, Instrumentation, Language, Limits, Propagator, Protocol, Service, Settings, Target, TracingPolicySpec,
-        settings::is_reserved_attribute, target::is_object_name, values::DurationText,
+        ClusterTracingPolicySpec, Export, Instrumentation, Language, Limits, Propagator, Protocol, Service, Settings,
+        Target, TracingPolicySpec, patterns, settings::is_reserved_attribute, target::is_object_name,
+        values::DurationText,
     },
     diagnostics::{Code, Diagnostic, FieldPath},
 };
@@ -18,24 +19,68 @@ pub fn validate(spec: &TracingPolicySpec, namespace: &str) -> Vec<Diagnostic> {
         findings.add(Code::TRC0127, FieldPath::fields("metadata.namespace"));
     }
     let root = FieldPath::fields("spec");
-    enabled(spec, &root, &mut findings);
+    enabled(Some(spec.enabled), &spec.settings, &root, &mut findings);
     for (position, target) in spec.targets.iter().enumerate() {
         self::target(target, &root.field("targets").index(position), &mut findings);
     }
     settings(&spec.settings, &root, &mut findings);
+    if let Some(instrumentation) = &spec.settings.instrumentation {
+        self::instrumentation(&spec.settings, instrumentation, &root, true, &mut findings);
+    }
     findings.0
 }
 
-fn enabled(spec: &TracingPolicySpec, root: &FieldPath, findings: &mut Findings) {
-    let export = spec.settings.export.as_ref();
+/// Checks a ClusterTracingPolicy whose fields have the right types.
+pub fn validate_cluster(spec: &ClusterTracingPolicySpec) -> Vec<Diagnostic> {
+    let mut findings = Findings::default();
+    let root = FieldPath::fields("spec");
+    findings.selector(spec.namespace_selector.as_ref(), &root.field("namespaceSelector"));
+    for (position, target) in spec.targets.iter().enumerate() {
+        self::target(target, &root.field("targets").index(position), &mut findings);
+    }
+    if let Some(defaults) = &spec.defaults {
+        block(defaults.enabled, &defaults.settings, &root.field("defaults"), &mut findings);
+    }
+    if let Some(overrides) = &spec.overrides {
+        let root = root.field("overrides");
+        block(overrides.enabled, &overrides.settings, &root, &mut findings);
+        let inherits = overrides.settings.export.as_ref().is_some_and(|export| export.inherit == Some(true));
+        findings.add_if(inherits, Code::TRC0135, root.field("export").field("inherit"));
+        for (position, host) in overrides.allowed_endpoint_hosts.iter().flatten().enumerate() {
+            let is_host = patterns::matches(patterns::HOST_PATTERN, host);
+            findings.add_if(!is_host, Code::TRC0137, root.field("allowedEndpointHosts").index(position));
+        }
+    }
+    findings.add_if(spec.defaults.is_none() && spec.overrides.is_none(), Code::TRC0138, root);
+    findings.0
+}
+
+/// A block of a ClusterTracingPolicy, by itself.
+fn block(enabled: Option<bool>, settings: &Settings, root: &FieldPath, findings: &mut Findings) {
+    self::enabled(enabled, settings, root, findings);
+    self::settings(settings, root, findings);
+    let name = settings.service.as_ref().and_then(|service| service.name.as_ref());
+    findings.add_if(name.is_some(), Code::TRC0134, root.field("service").field("name"));
+    if let Some(instrumentation) = &settings.instrumentation {
+        // The language may come from a TracingPolicy.
+        self::instrumentation(settings, instrumentation, root, settings.language.is_some(), findings);
+    }
+}
+
+fn enabled(enabled: Option<bool>, settings: &Settings, root: &FieldPath, findings: &mut Findings) {
+    let export = settings.export.as_ref();
     let has_export = export.is_some_and(|export| {
         export.endpoint.as_deref().is_some_and(|endpoint| !endpoint.is_empty())
             || export.collector_ref.is_some()
             || export.inherit == Some(true)
     });
-    findings.add_if(spec.enabled && !has_export, Code::TRC0101, root.field("export").field("endpoint"));
+    findings.add_if(enabled == Some(true) && !has_export, Code::TRC0101, root.field("export").field("endpoint"));
     let has_secret = export.is_some_and(|export| export.headers_secret_ref.is_some());
-    findings.add_if(!spec.enabled && has_secret, Code::TRC0102, root.field("export").field("headersSecretRef"));
+    findings.add_if(
+        enabled == Some(false) && has_secret,
+        Code::TRC0102,
+        root.field("export").field("headersSecretRef"),
+    );
 }
 
 fn target(target: &Target, path: &FieldPath, findings: &mut Findings) {
@@ -60,9 +105,6 @@ fn settings(settings: &Settings, root: &FieldPath, findings: &mut Findings) {
     if let Some(limits) = &settings.limits {
         self::limits(limits, &root.field("limits"), findings);
     }
-    if let Some(instrumentation) = &settings.instrumentation {
-        self::instrumentation(settings, instrumentation, root, findings);
-    }
 }
 
 fn export(settings: &Settings, export: &Export, path: &FieldPath, findings: &mut Findings) {
@@ -76,6 +118,14 @@ fn export(settings: &Settings, export: &Export, path: &FieldPath, findings: &mut
         let path = path.field("headersSecretRef").field("name");
         findings.add_if(!is_object_name(&secret.name), Code::TRC0116, path);
     }
+    let beside = [
+        export.protocol.is_some(),
+        export.headers_secret_ref.is_some(),
+        export.timeout.is_some(),
+        export.compression.is_some(),
+    ];
+    let beside = beside.contains(&true) && export.inherit == Some(true);
+    findings.add_if(beside, Code::TRC0136, path.field("inherit"));
     let timeout = path.field("timeout");
     findings.duration(export.timeout.as_ref(), timeout.clone());
     if let Some(millis) = export.timeout.as_ref().and_then(DurationText::as_millis) {
@@ -140,11 +190,17 @@ fn limits(limits: &Limits, path: &FieldPath, findings: &mut Findings) {
     findings.add_if(too_large, Code::TRC0117, path.field(field));
 }
 
-fn instrumentation(settings: &Settings, _: &Instrumentation, root: &FieldPath, findings: &mut Findings) {
+fn instrumentation(
+    settings: &Settings,
+    _: &Instrumentation,
+    root: &FieldPath,
+    needs_language: bool,
+    findings: &mut Findings,
+) {
     let can =
         matches!(settings.language, Some(Language::Python | Language::Java | Language::Nodejs | Language::Dotnet));
     let field = if settings.language.is_some() { "language" } else { "instrumentation" };
-    findings.add_if(!can, Code::TRC0119, root.field(field));
+    findings.add_if(needs_language && !can, Code::TRC0119, root.field(field));
     let grpc = settings.export.as_ref().and_then(|export| export.protocol) == Some(Protocol::Grpc);
     let python = settings.language == Some(Language::Python);
     findings.add_if(python && grpc, Code::TRC0118, root.field("export").field("protocol"));

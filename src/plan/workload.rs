@@ -1,15 +1,16 @@
 //! The plan of one workload.
 
 use super::{
-    attach::{self, Attached},
-    env::{self, Inputs},
-    export::{self, Unresolved},
+    attach::{self, Attached, Attachment, Strength},
+    effective::{Effective, Rules, discord, effective},
+    env::{self, Inputs, Variable},
+    export::Unresolved,
     inject::{self, ContainerPlan},
 };
 use crate::{
     api::{InjectionMode, Settings},
     diagnostics::{Code, Diagnostic, FieldPath},
-    index::{Container, Namespace, PolicyId, Snapshot, Workload},
+    index::{Container, ENV_NAMES, Namespace, Owner, PolicyId, SecretId, Snapshot, Workload},
 };
 
 /// What happens to a workload.
@@ -36,6 +37,8 @@ pub enum HoldReason {
     Invalid,
     /// The policy's export cannot be found.
     Unresolved(Unresolved),
+    /// Two fields that several policies set do not go together.
+    Discord(Code, [&'static str; 2]),
 }
 
 /// What should be in one workload.
@@ -45,8 +48,12 @@ pub struct WorkloadPlan {
     pub decision: Decision,
     /// The policy that decided.
     pub winner: Option<PolicyId>,
-    /// Policies that are about the workload too, and lost; the strongest first.
+    /// Policies that are about the workload too, and are weaker; the strongest first.
     pub superseded: Vec<PolicyId>,
+    /// ClusterTracingPolicies whose overrides hold for it; the strongest first.
+    pub overrides: Vec<PolicyId>,
+    /// The headers Secret in force.
+    pub secret: Option<SecretId>,
     /// `service.name`, where variables are planned.
     pub service_name: Option<String>,
     /// The selected containers, in order.
@@ -56,12 +63,16 @@ pub struct WorkloadPlan {
 }
 
 impl WorkloadPlan {
-    fn nothing(decision: Decision, attached: &[Attached<'_>]) -> Self {
-        let mut policies = attached.iter().map(|attached| attached.policy.id.clone());
+    fn nothing(decision: Decision, attachment: &Attachment<'_>) -> Self {
+        let ids = |list: &[Attached<'_>]| list.iter().map(|attached| attached.policy.id.clone()).collect::<Vec<_>>();
+        let mut superseded = ids(&attachment.base);
+        let winner = (!superseded.is_empty()).then(|| superseded.remove(0));
         Self {
             decision,
-            winner: policies.next(),
-            superseded: policies.collect(),
+            winner,
+            superseded,
+            overrides: ids(&attachment.overrides),
+            secret: None,
             service_name: None,
             containers: Vec::new(),
             needs_write: false,
@@ -105,30 +116,76 @@ impl WorkloadPlan {
 /// Plans one workload.
 pub fn plan_workload(snapshot: &Snapshot, namespace: &Namespace, workload: &Workload) -> WorkloadPlan {
     if workload.is_collector || attach::is_excluded(&workload.id.namespace, snapshot.own_namespace.as_deref()) {
-        return WorkloadPlan::nothing(Decision::Excluded, &[]);
+        return WorkloadPlan::nothing(Decision::Excluded, &Attachment::default());
     }
-    let attached = attach::attached(namespace, workload);
-    let mut plan = decide(snapshot, workload, &attached);
+    let attachment = attach::attached(snapshot, namespace, workload);
+    let mut plan = decide(snapshot, workload, &attachment);
     let may_write = !workload.deleting && !matches!(plan.decision, Decision::Hold(_));
     plan.needs_write = may_write && differs(workload, plan.intent());
     plan
 }
 
-fn decide(snapshot: &Snapshot, workload: &Workload, attached: &[Attached<'_>]) -> WorkloadPlan {
-    // One policy at a time. Where several merge, this is the place: `attached` is in order of strength.
-    let Some(winner) = attached.first() else { return WorkloadPlan::nothing(Decision::Withdraw, attached) };
-    let Some(spec) = winner.policy.spec().filter(|_| winner.policy.is_valid()) else {
-        return WorkloadPlan::nothing(Decision::Hold(HoldReason::Invalid), attached);
-    };
-    if !spec.enabled {
-        return WorkloadPlan::nothing(Decision::Withdraw, attached);
+/// What is not valid injects nothing and takes nothing away: what it would set is left as it is in the workload, and
+/// everything else goes on.
+fn decide(snapshot: &Snapshot, workload: &Workload, attachment: &Attachment<'_>) -> WorkloadPlan {
+    let Some(strongest) = attachment.base.first() else { return WorkloadPlan::nothing(Decision::Withdraw, attachment) };
+    let plan = with(snapshot, workload, attachment, false);
+    // The platform's switch also works on what is not valid.
+    let switched_off =
+        attachment.overrides.iter().find(|attached| attached.policy.is_valid() && attached.enabled().is_some());
+    if switched_off.is_some_and(|attached| attached.enabled() == Some(false)) {
+        return plan;
     }
-    let settings = &spec.settings;
-    let export = match export::resolve(snapshot, &workload.id.namespace, settings) {
+    if !strongest.policy.is_valid() {
+        return WorkloadPlan::nothing(Decision::Hold(HoldReason::Invalid), attachment);
+    }
+    let mut others = attachment.base.iter().chain(&attachment.overrides);
+    if others.all(|attached| attached.policy.is_valid() || attached.settings().is_none()) {
+        return plan;
+    }
+    let doubtful = with(snapshot, workload, attachment, true);
+    if doubtful.decision != plan.decision {
+        return WorkloadPlan::nothing(Decision::Hold(HoldReason::Invalid), attachment);
+    }
+    keep_doubtful(workload, plan, &doubtful)
+}
+
+/// Leaves variables that depend on what is not valid as they are, where the workload carries them already.
+fn keep_doubtful(workload: &Workload, mut plan: WorkloadPlan, doubtful: &WorkloadPlan) -> WorkloadPlan {
+    for planned in &mut plan.containers {
+        let other = doubtful.containers.iter().find(|other| other.name == planned.name);
+        let live = workload.containers.iter().find(|live| live.name == planned.name);
+        let (Some(other), Some(live)) = (other, live) else { continue };
+        let held = |name: &'static str| match &live.variable(name)?.owner {
+            Owner::Operator(value) => Some(Variable { name, value: value.clone() }),
+            _ => None,
+        };
+        let one = |name: &&'static str| {
+            let find = |list: &[Variable]| list.iter().find(|variable| variable.name == *name).cloned();
+            let (sure, doubtful) = (find(&planned.variables), find(&other.variables));
+            if sure == doubtful { sure } else { held(name).or(sure) }
+        };
+        planned.variables = ENV_NAMES.iter().filter_map(one).collect();
+    }
+    plan
+}
+
+/// The plan by everything that is valid; `doubtful` includes what is not.
+fn with(snapshot: &Snapshot, workload: &Workload, attachment: &Attachment<'_>, doubtful: bool) -> WorkloadPlan {
+    let nothing = |decision| WorkloadPlan::nothing(decision, attachment);
+    let in_force = effective(attachment, doubtful);
+    if !in_force.enabled {
+        return nothing(Decision::Withdraw);
+    }
+    let export = match in_force.export(snapshot, &workload.id.namespace, attachment, doubtful) {
         Ok(export) => export,
-        Err(unresolved) => return WorkloadPlan::nothing(Decision::Hold(HoldReason::Unresolved(unresolved)), attached),
+        Err(unresolved) => return nothing(Decision::Hold(HoldReason::Unresolved(unresolved))),
     };
-    let service_name = service_name(winner, settings, workload);
+    let settings = &*in_force.settings;
+    if let Some((code, fields)) = discord(settings).filter(|_| in_force.layers.len() > 1) {
+        return nothing(Decision::Hold(HoldReason::Discord(code, fields)));
+    }
+    let service_name = service_name(&in_force, workload);
     let inputs = Inputs { settings, export: &export, workload, service_name: &service_name };
     let selected = workload.containers.iter().filter(|container| is_selected(settings, container));
     let containers =
@@ -138,14 +195,32 @@ fn decide(snapshot: &Snapshot, workload: &Workload, attached: &[Attached<'_>]) -
         InjectionMode::Pod => Decision::AtPods,
         InjectionMode::None => Decision::Manual,
     };
-    WorkloadPlan { containers, service_name: Some(service_name), ..WorkloadPlan::nothing(decision, attached) }
+    let secret = export.headers_secret.map(|name| SecretId { namespace: workload.id.namespace.clone(), name });
+    WorkloadPlan { containers, service_name: Some(service_name), secret, ..nothing(decision) }
 }
 
-/// The policy that decides about a workload, and what its service is called where that policy is in force.
-pub(super) fn service<'a>(namespace: &'a Namespace, workload: &Workload) -> Option<(Attached<'a>, String)> {
-    let winner = attach::attached(namespace, workload).into_iter().next()?;
-    let spec = winner.policy.spec().filter(|spec| spec.enabled && winner.policy.is_valid())?;
-    Some((winner, service_name(&winner, &spec.settings, workload)))
+/// A service as collectors know it.
+#[derive(Clone, Debug)]
+pub(super) struct Served<'a> {
+    /// Its `service.name`.
+    pub(super) name: String,
+    /// How strong the policy is that comes first.
+    pub(super) strength: Strength,
+    /// What holds for it.
+    pub(super) rules: Rules<'a>,
+}
+
+/// What a workload's service is called, and which rules it follows, where it is traced.
+pub(super) fn service<'a>(
+    snapshot: &'a Snapshot,
+    namespace: &'a Namespace,
+    workload: &'a Workload,
+) -> Option<Served<'a>> {
+    let attachment = attach::attached(snapshot, namespace, workload);
+    let strongest = attachment.base.first().filter(|strongest| strongest.policy.is_valid())?;
+    let in_force = effective(&attachment, false);
+    let rules = in_force.rules(snapshot, &workload.id.namespace, &attachment)?;
+    Some(Served { name: service_name(&in_force, workload), strength: strongest.strength(), rules })
 }
 
 fn differs(workload: &Workload, wanted: &[ContainerPlan]) -> bool {
@@ -155,11 +230,10 @@ fn differs(workload: &Workload, wanted: &[ContainerPlan]) -> bool {
     })
 }
 
-/// The target's `serviceName`; the policy's; the annotation; the workload's name.
-fn service_name(winner: &Attached<'_>, settings: &Settings, workload: &Workload) -> String {
-    let policy = settings.service.as_ref().and_then(|service| service.name.as_deref());
+/// What the policies say, a target before its policy; the annotation; the workload's name.
+fn service_name(in_force: &Effective<'_>, workload: &Workload) -> String {
     let annotation = workload.attributes.get("service.name").map(String::as_str).filter(|name| !name.is_empty());
-    winner.service_name.or(policy).or(annotation).unwrap_or(&workload.id.name).to_owned()
+    in_force.service_name.or(annotation).unwrap_or(&workload.id.name).to_owned()
 }
 
 /// Containers of infrastructure that other projects add to pods; they are traced only where a policy names them.

@@ -19,13 +19,13 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use crate::{
-    api::{TracingCollector, TracingPolicy},
+    api::{ClusterTracingPolicy, TracingCollector, TracingPolicy},
     index::{
         Change, Collector, LiveObject, MANAGED_BY, MANAGED_BY_LABEL, OwnedKind, Policy, Source, Watched, Workload,
         WorkloadKind,
         raw::{RawCronJob, RawDaemonSet, RawDeployment, RawStatefulSet, RawWorkload},
     },
-    plan::{read_collector, read_policy},
+    plan::{read_cluster_policy, read_collector, read_policy},
 };
 
 pub use pods::pods;
@@ -37,8 +37,8 @@ const PAGE_SIZE: u32 = 200;
 /// Owned objects of one page: a ConfigMap may be as large as a megabyte.
 const OWNED_PAGE_SIZE: u32 = 20;
 
-/// The streams that are watched, in all namespaces or in the given ones. Namespaces themselves are watched only where all
-/// are: who may see a few has no right to the list.
+/// The streams that are watched, in all namespaces or in the given ones. Namespaces themselves and ClusterTracingPolicies are
+/// watched only where all are: who may see a few has no right to the list.
 pub fn sources(namespaces: &[String]) -> Vec<Source> {
     let scopes: Vec<Option<String>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
@@ -48,14 +48,16 @@ pub fn sources(namespaces: &[String]) -> Vec<Source> {
         .chain(OwnedKind::ALL.into_iter().map(Watched::Owned));
     let by_scope =
         watched.flat_map(|watched| scopes.iter().map(move |scope| Source { watched, namespace: scope.clone() }));
-    let all = namespaces.is_empty().then_some(Source { watched: Watched::Namespaces, namespace: None });
-    by_scope.chain(all).collect()
+    let of_cluster = [Watched::Namespaces, Watched::ClusterPolicies];
+    let of_cluster = of_cluster.map(|watched| Source { watched, namespace: None });
+    by_scope.chain(of_cluster.into_iter().filter(|_| namespaces.is_empty())).collect()
 }
 
 /// Follows one source for good; ends when nobody listens any more.
 pub async fn follow(client: Client, source: Source, changes: mpsc::Sender<Change>) {
     match source.watched {
         Watched::Policies => follow_policies(client, source, changes).await,
+        Watched::ClusterPolicies => follow_cluster_policies(client, source, changes).await,
         Watched::Collectors => follow_collectors(client, source, changes).await,
         Watched::Namespaces => follow_namespaces(client, source, changes).await,
         Watched::Workloads(WorkloadKind::Deployment) => {
@@ -77,6 +79,12 @@ pub fn policy_from(object: &DynamicObject) -> (Policy, Option<u64>) {
     // An object that was just parsed from JSON can be written as JSON; if not, it is a policy that cannot be read.
     let value = serde_json::to_value(object).unwrap_or_default();
     (read_policy(&value, object.metadata.namespace.as_deref().unwrap_or_default()), version(object))
+}
+
+/// A ClusterTracingPolicy as it came from the API server, read as policies are.
+pub fn cluster_policy_from(object: &DynamicObject) -> (Policy, Option<u64>) {
+    let value = serde_json::to_value(object).unwrap_or_default();
+    (read_cluster_policy(&value), version(object))
 }
 
 /// A collector as it came from the API server, read as policies are.
@@ -132,6 +140,16 @@ async fn follow_policies(client: Client, source: Source, changes: mpsc::Sender<C
         all: Change::Policies,
     };
     run(own_api::<TracingPolicy>(client, source.namespace.as_deref()), config(), source, changes, kind).await;
+}
+
+async fn follow_cluster_policies(client: Client, source: Source, changes: mpsc::Sender<Change>) {
+    let kind = Kind {
+        reduce: |object: DynamicObject| Some(cluster_policy_from(&object)),
+        applied: |(policy, version)| Change::Policy(policy, version),
+        gone: |(policy, _)| Change::PolicyGone(policy.id),
+        all: Change::Policies,
+    };
+    run(own_api::<ClusterTracingPolicy>(client, None), config(), source, changes, kind).await;
 }
 
 async fn follow_collectors(client: Client, source: Source, changes: mpsc::Sender<Change>) {

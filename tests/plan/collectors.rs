@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::common::Tracked;
 use serde_json::{Value, json};
 use tracesteward::{
     index::{
-        Change, CollectorId, Dirty, Fault, Index, LiveObject, OwnedKind, Policy, SecretKeyId, SecretState, Source,
-        Watched, raw::read_workload,
+        Change, CollectorId, Dirty, Fault, LiveObject, OwnedKind, Policy, SecretKeyId, SecretState, Source, Watched,
+        raw::read_workload,
     },
     plan::{read_collector, read_policy},
 };
@@ -56,8 +57,8 @@ fn gw(name: &str) -> CollectorId {
 }
 
 /// A collector, a policy of another namespace that exports to it, one that does not, and a workload of each.
-fn world() -> Index {
-    let mut index = Index::new(None, []);
+fn world() -> Tracked {
+    let mut index = Tracked::new(None, []);
     index.update(Change::Collector(collector(&json!({})), None));
     index.update(Change::Policy(policy("team", "p", &to("gw")), None));
     index.update(workload("team", "web", "web", &json!([])));
@@ -126,9 +127,15 @@ fn a_workload_touches_collectors_only_where_its_service_may_be_another() {
     let held = json!([{"manager": "tracesteward", "operation": "Apply", "fieldsV1": {"f:spec": {"f:template": {"f:spec": {"f:containers":
         {"k:{\"name\":\"app\"}": {"f:env": {"k:{\"name\":\"OTEL_SERVICE_NAME\"}": {".": {}, "f:name": {}, "f:value": {}}}}}}}}}}]);
     index.update(workload("team", "new", "new", &held));
-    assert_eq!(names(&index.update(workload("team", "new", "other", &held))), "w:new p:p c:gw");
+    assert_eq!(
+        names(&index.update(workload("team", "new", "other", &held))),
+        "w:new",
+        "a label that decides nothing about the service"
+    );
     let gone = workload("team", "new", "other", &held);
-    let Change::Workload(gone, _) = gone else { panic!("a workload") };
+    let Change::Workload(mut gone, _) = gone else { panic!("a workload") };
+    gone.attributes.insert("service.name".into(), "renamed".into());
+    assert_eq!(names(&index.update(Change::Workload(gone.clone(), None))), "w:new p:p c:gw");
     let mut written = gone.clone();
     written.containers[0].held.clear();
     written.containers[0].env.clear();
@@ -137,7 +144,7 @@ fn a_workload_touches_collectors_only_where_its_service_may_be_another() {
         "w:new p:p",
         "what the operator writes says nothing new"
     );
-    assert_eq!(names(&index.update(Change::WorkloadGone(gone.id))), "p:p c:gw");
+    assert_eq!(names(&index.update(Change::WorkloadGone(gone.id))), "w:new p:p c:gw");
     assert_eq!(names(&index.update(workload("other", "more", "more", &json!([])))), "w:more p:q");
 }
 

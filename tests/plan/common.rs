@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use tracesteward::diagnostics::source;
 use tracesteward::index::raw::read_workload;
-use tracesteward::index::{Container, EnvValue, Policy, Snapshot, Workload};
-use tracesteward::plan::{ContainerPlan, Variable, WorkloadPlan, plan_workload, read_policy};
+use tracesteward::index::{Change, Container, Dirty, EnvValue, Index, Policy, Snapshot, Source, Workload};
+use tracesteward::plan::{ContainerPlan, Planner, Variable, WorkloadPlan, plan_workload, read_policy};
 
 pub(super) const NAMESPACE: &str = "shop";
 
@@ -157,4 +157,32 @@ pub(super) fn applied(object: &Value, containers: &[ContainerPlan]) -> Value {
 
 pub(super) fn container(workload: &Workload, name: &str) -> Container {
     workload.containers.iter().find(|container| container.name == name).unwrap().clone()
+}
+
+/// An index with its plan, as the controller keeps them.
+#[derive(Default)]
+pub(super) struct Tracked {
+    index: Option<Index>,
+    pub(super) planner: Planner,
+}
+
+impl Tracked {
+    pub(super) fn new(own: Option<String>, sources: impl IntoIterator<Item = Source>) -> Self {
+        Self { index: Some(Index::new(own, sources)), planner: Planner::default() }
+    }
+
+    pub(super) fn update(&mut self, change: Change) -> Dirty {
+        let index = self.index.as_mut().unwrap();
+        let mut dirty = index.update(change);
+        self.planner.update(index.snapshot(), &mut dirty);
+        dirty
+    }
+}
+
+impl std::ops::Deref for Tracked {
+    type Target = Index;
+
+    fn deref(&self) -> &Index {
+        self.index.as_ref().unwrap()
+    }
 }

@@ -2,12 +2,12 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tracesteward::index::{
-    Change, Dirty, ENV_NAMES, Index, Policy, SecretId, SecretState, Source, Watched, WorkloadKind,
-};
+use tracesteward::index::{Change, Dirty, ENV_NAMES, Policy, SecretId, SecretState, Source, Watched, WorkloadKind};
 use tracesteward::plan::{apply_patch, plan, plan_workload, read_policy};
 
-use super::common::{NAMESPACE, applied, managed, plan_of, policy, policy_at, policy_object, read, workload_object};
+use super::common::{
+    NAMESPACE, Tracked, applied, managed, plan_of, policy, policy_at, policy_object, read, workload_object,
+};
 
 fn kind() -> impl Strategy<Value = WorkloadKind> {
     prop::sample::select(WorkloadKind::ALL.to_vec())
@@ -168,6 +168,8 @@ proptest! {
         let through = applied(&object, plan_of(one, &object).intent());
         let held = plan_of(other.clone(), &through);
         prop_assume!(!matches!(held.decision, tracesteward::plan::Decision::Hold(_)));
+        // What is not valid leaves in place what was there.
+        prop_assume!(other.iter().all(Policy::is_valid));
         let direct = applied(&object, plan_of(other.clone(), &object).intent());
         let through = applied(&through, held.intent());
         let sorted = |object: &Value| {
@@ -214,7 +216,7 @@ proptest! {
         // An event that comes again changes nothing.
         shuffled.extend(shuffled.first().cloned());
         let result = |changes: Vec<Change>| {
-            let mut index = Index::new(None, []);
+            let mut index = Tracked::new(None, []);
             for change in changes {
                 index.update(change);
             }
@@ -238,7 +240,7 @@ proptest! {
         workloads in prop::collection::vec(workload(), 1..4),
         changed in spec(),
     ) {
-        let mut index = Index::new(None, []);
+        let mut index = Tracked::new(None, []);
         for change in changes(&policies, &workloads) {
             index.update(change);
         }
@@ -259,11 +261,11 @@ const SPEC: &str = "{enabled: true, export: {endpoint: \"http://c:4317\"}}";
 #[test]
 fn events_from_before_an_own_write_are_ignored() {
     let object = super::common::plain();
-    let mut index = Index::new(None, []);
+    let mut index = Tracked::new(None, []);
     index.update(Change::Policy(policy("p", SPEC), Some(1)));
     let dirty = index.update(Change::Workload(read(&object), Some(5)));
     assert_eq!(dirty.workloads.len(), 1);
-    let needs_write = |index: &Index| {
+    let needs_write = |index: &Tracked| {
         let namespace = &index.snapshot().namespaces[NAMESPACE];
         plan_workload(index.snapshot(), namespace, namespace.workloads.values().next().unwrap()).needs_write
     };
@@ -288,7 +290,7 @@ fn events_from_before_an_own_write_are_ignored() {
 fn the_answer_to_a_write_brings_nothing_back() {
     let object = super::common::plain();
     let written = applied(&object, plan_of(vec![policy("p", SPEC)], &object).intent());
-    let mut index = Index::new(None, []);
+    let mut index = Tracked::new(None, []);
     let nothing = tracesteward::index::Dirty::default();
     index.update(Change::Workload(read(&object), Some(5)));
     index.update(Change::WorkloadGone(read(&object).id));
@@ -313,7 +315,7 @@ fn a_fault_stays_until_a_write_goes_through() {
     let object = super::common::plain();
     let mut other = object.clone();
     other["spec"]["template"]["metadata"]["labels"] = json!({"a": "b"});
-    let mut index = Index::new(None, []);
+    let mut index = Tracked::new(None, []);
     index.update(Change::Policy(policy("p", SPEC), Some(1)));
     index.update(Change::Workload(read(&object), Some(2)));
     let id = read(&object).id;
@@ -329,7 +331,7 @@ fn a_fault_stays_until_a_write_goes_through() {
 fn a_newer_event_ends_the_wait_for_our_own() {
     let object = super::common::plain();
     let written = applied(&object, plan_of(vec![policy("p", SPEC)], &object).intent());
-    let mut index = Index::new(None, []);
+    let mut index = Tracked::new(None, []);
     index.update(Change::Written(read(&written), Some(9)));
     assert_eq!(index.update(Change::Workload(read(&object), Some(12))).workloads.len(), 1);
     assert_eq!(index.update(Change::Workload(read(&written), Some(13))).workloads.len(), 1);
@@ -343,7 +345,7 @@ fn a_newer_event_ends_the_wait_for_our_own() {
 fn nothing_is_planned_before_every_source_was_heard_of() {
     let policies = Source { watched: Watched::Policies, namespace: None };
     let workloads = Source { watched: Watched::Workloads(WorkloadKind::Deployment), namespace: None };
-    let mut index = Index::new(None, [policies.clone(), workloads.clone()]);
+    let mut index = Tracked::new(None, [policies.clone(), workloads.clone()]);
     let written = applied(&super::common::plain(), plan_of(vec![policy("p", SPEC)], &super::common::plain()).intent());
     let dirty = index.update(Change::Workloads(workloads, vec![(read(&written), None)]));
     assert!(dirty.workloads.is_empty() && !index.is_synced(), "without the policies this would be withdrawn");
@@ -358,7 +360,7 @@ fn nothing_is_planned_before_every_source_was_heard_of() {
 
 #[test]
 fn what_a_list_leaves_out_is_gone() {
-    let mut index = Index::new(None, []);
+    let mut index = Tracked::new(None, []);
     let elsewhere = policy_at("q", SPEC, "elsewhere", None);
     index.update(Change::Policy(policy("p", SPEC), None));
     index.update(Change::Policy(elsewhere, None));

@@ -7,8 +7,9 @@ use crate::{
     diagnostics::{Code, Diagnostic, FieldPath},
     index::{CollectorId, Namespace, Policy, PolicyId, Snapshot},
     plan::{
-        attach::{self, Attached, Specificity, Strength},
-        export, workload,
+        attach::{self, Attached, Part, Specificity, Strength},
+        effective::{self, Rules},
+        workload,
     },
 };
 
@@ -19,10 +20,10 @@ pub(super) struct Service<'a> {
     pub(super) namespace: &'a str,
     /// Its `service.name`.
     pub(super) name: String,
-    /// The policy that it follows.
+    /// The policy that it follows: where several are merged, the strongest that has rules.
     pub(super) policy: &'a PolicyId,
-    /// The rules.
-    pub(super) tail: &'a Tail,
+    /// The rules in force.
+    pub(super) tail: Tail,
 }
 
 /// The policies that export to a collector, and the services which follow them.
@@ -39,7 +40,7 @@ pub(super) struct Participants<'a> {
 /// What is known of a service before it is decided who rules it.
 struct Claim<'a> {
     strength: Strength,
-    policy: &'a Policy,
+    rules: Rules<'a>,
 }
 
 /// The participants of a collector. A service whose policy does not reach the collector (another one, not allowed, disabled,
@@ -47,46 +48,42 @@ struct Claim<'a> {
 pub(super) fn participants<'a>(snapshot: &'a Snapshot, collector: &CollectorId) -> Participants<'a> {
     let mut participants = Participants::default();
     for (name, namespace) in &snapshot.namespaces {
-        let reaches = |policy: &Policy| reaches(snapshot, policy, collector);
-        let policies: BTreeSet<_> =
-            namespace.policies.values().filter(|policy| reaches(policy)).map(|policy| &policy.id).collect();
-        if policies.is_empty() || attach::is_excluded(name, snapshot.own_namespace.as_deref()) {
+        let is_used = snapshot.collectors_of(name).contains(collector);
+        if !is_used || attach::is_excluded(name, snapshot.own_namespace.as_deref()) {
             continue;
         }
-        for (service, mut claims) in claims(namespace) {
+        for (service, mut claims) in claims(snapshot, namespace) {
             claims.sort_by(|one, other| one.strength.cmp(&other.strength));
-            let Some(winner) = claims.first().map(|claim| claim.policy) else { continue };
-            let tail = |policy: &'a Policy| {
-                policies.contains(&policy.id).then(|| policy.settings()?.sampling.as_ref()?.tail.as_ref()).flatten()
-            };
-            let other =
-                claims.iter().map(|claim| claim.policy).find(|policy| policy.id != winner.id && tail(policy).is_some());
-            if let Some(other) = other {
-                participants.findings.push(shared(&service, winner, other));
+            let reaches = |claim: &&Claim<'a>| claim.rules.collector.as_ref() == Some(collector);
+            participants.policies.extend(claims.iter().filter(reaches).map(|claim| &claim.rules.policy.id));
+            let Some(winner) = claims.first() else { continue };
+            let mut others = claims.iter().filter(reaches).filter(|claim| claim.rules.tail.is_some());
+            if let Some(other) = others.find(|claim| claim.rules.policy.id != winner.rules.policy.id) {
+                participants.findings.push(shared(&service, winner.rules.policy, other.rules.policy));
             }
-            if let Some(tail) = tail(winner) {
-                participants.services.push(Service { namespace: name, name: service, policy: &winner.id, tail });
+            if let Some(tail) = winner.rules.tail.clone().filter(|_| reaches(&winner)) {
+                participants.services.push(Service {
+                    namespace: name,
+                    name: service,
+                    policy: &winner.rules.policy.id,
+                    tail,
+                });
             }
         }
-        participants.policies.extend(policies);
+        // Policies without any service yet.
+        let own = namespace.policies.values().filter(|policy| policy.is_valid());
+        let own = own.filter(|policy| {
+            effective::rules(snapshot, policy).is_some_and(|rules| rules.collector.as_ref() == Some(collector))
+        });
+        participants.policies.extend(own.map(|policy| &policy.id));
     }
     participants
 }
 
-/// Whether the policy is in force, and what it selects exports to this collector.
-fn reaches(snapshot: &Snapshot, policy: &Policy, collector: &CollectorId) -> bool {
-    policy.is_valid()
-        && policy.collector().as_ref() == Some(collector)
-        && policy.settings().is_some_and(|settings| export::resolve(snapshot, &policy.id.namespace, settings).is_ok())
-}
-
-/// The services of a namespace: those of its workloads, each under the policy that decides; and those that policies name
-/// where no workload is known (Jobs and Pods come and go, and a policy may be there before its workload).
-fn claims(namespace: &Namespace) -> BTreeMap<String, Vec<Claim<'_>>> {
-    let mut claims: BTreeMap<String, Vec<Claim<'_>>> = BTreeMap::new();
-    let mut claim = |service: String, attached: &Attached<'_>, policy| {
-        claims.entry(service).or_default().push(Claim { strength: attached.strength(), policy });
-    };
+/// The services of a namespace: those of its workloads, each under the policies that are attached; and those that policies
+/// name where no workload is known (Jobs and Pods come and go, and a policy may be there before its workload).
+fn claims<'a>(snapshot: &'a Snapshot, namespace: &'a Namespace) -> BTreeMap<String, Vec<Claim<'a>>> {
+    let mut claims: BTreeMap<String, Vec<Claim<'a>>> = BTreeMap::new();
     let mut met: BTreeSet<(&PolicyId, usize)> = BTreeSet::new();
     let mut selecting: BTreeSet<&PolicyId> = BTreeSet::new();
     for workload in namespace.workloads.values() {
@@ -97,22 +94,27 @@ fn claims(namespace: &Namespace) -> BTreeMap<String, Vec<Claim<'_>>> {
             let matching = matching.filter(|(_, target)| target.matches(id.kind.target(), &id.name, &workload.labels));
             met.extend(matching.map(|(at, _)| (&policy.id, at)));
         }
-        if let Some((attached, service)) = workload::service(namespace, workload) {
-            claim(service, &attached, attached.policy);
+        if let Some(served) = workload::service(snapshot, namespace, workload) {
+            let claim = Claim { strength: served.strength, rules: served.rules };
+            claims.entry(served.name).or_default().push(claim);
         }
     }
-    for policy in namespace.policies.values() {
+    for policy in namespace.policies.values().filter(|policy| policy.is_valid()) {
+        let Some(rules) = effective::rules(snapshot, policy) else { continue };
+        let mut claim = |service: String, specificity| {
+            let attached = Attached { policy, part: Part::Policy, specificity, service_name: None };
+            let claim = Claim { strength: attached.strength(), rules: rules.clone() };
+            claims.entry(service).or_default().push(claim);
+        };
         let shared = policy.settings().and_then(|settings| settings.service.as_ref()?.name.clone());
         if policy.targets().is_empty() && !selecting.contains(&policy.id) {
-            let attached = Attached { policy, specificity: Specificity::Namespace, service_name: None };
-            shared.clone().into_iter().for_each(|service| claim(service, &attached, policy));
+            shared.clone().into_iter().for_each(|service| claim(service, Specificity::Namespace));
         }
         for (at, target) in policy.targets().iter().enumerate() {
             let is_met = met.contains(&(&policy.id, at)) && !matches!(target.kind, TargetKind::Job | TargetKind::Pod);
             let named = target.service_name.clone().or_else(|| shared.clone()).or_else(|| target.name.clone());
             if let Some(service) = named.filter(|_| !is_met) {
-                let attached = Attached { policy, specificity: attach::specificity_of(target), service_name: None };
-                claim(service, &attached, policy);
+                claim(service, attach::specificity_of(target));
             }
         }
     }

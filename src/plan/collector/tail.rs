@@ -65,7 +65,7 @@ impl<'a> Model<'a> {
         let mut model = Self::default();
         model.offer(baseline, BASE);
         for (number, service) in services.iter().enumerate() {
-            let offers = model.service(number, service, service.tail, baseline);
+            let offers = model.service(number, service, &service.tail, baseline);
             model.services.push(offers);
         }
         model

@@ -4,23 +4,25 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{View, no_effect};
+use super::{View, no_effect, tally::name_for};
 use crate::{
-    api::{InjectionMode, Management, WorkloadCounts, condition as types},
+    api::{InjectionMode, Management, condition as types},
     diagnostics::{Diagnostic, Severity},
-    index::SecretState,
+    index::{CollectorId, SecretId, SecretState},
     plan::{
         attach::is_excluded,
         condition::{State, condition},
-        export::{self, Unresolved},
+        effective::{inherited_collector, of_policy},
+        export::Unresolved,
+        workload::HoldReason,
     },
 };
 
 /// The conditions of a policy.
-pub(super) fn conditions(view: &View<'_>, counts: &WorkloadCounts) -> Vec<Condition> {
+pub(super) fn conditions(view: &View<'_>) -> Vec<Condition> {
     let accepted = accepted(view);
     let resolved = resolved(view, &accepted);
-    let programmed = programmed(view, &accepted, counts);
+    let programmed = programmed(view, &accepted);
     let ready = ready(view, &accepted, &resolved, &programmed);
     let reconciling = ready.is("Unknown").then(|| State::new("True", ready.reason, ready.message.clone()));
     let stalled = accepted.is("False").then(|| State::new("True", accepted.reason, accepted.message.clone()));
@@ -37,15 +39,42 @@ pub(super) fn conditions(view: &View<'_>, counts: &WorkloadCounts) -> Vec<Condit
     .collect()
 }
 
-/// Why the policy has no endpoint, where it is enabled and otherwise valid.
+/// Why the policy has no endpoint, where it is enabled and otherwise valid: by what is above all of its namespace, else for
+/// one of its workloads.
 pub(super) fn unresolved(view: &View<'_>) -> Option<Unresolved> {
-    let spec = view.policy.spec().filter(|spec| spec.enabled && view.policy.is_valid())?;
-    export::resolve(view.snapshot, &view.policy.id.namespace, &spec.settings).err()
+    if !view.policy.is_valid() {
+        return None;
+    }
+    let of_policy = of_policy(view.snapshot, view.policy).and_then(Result::err);
+    of_policy.or_else(|| {
+        view.tally.holds.values().find_map(|hold| match hold {
+            HoldReason::Unresolved(unresolved) => Some(unresolved.clone()),
+            HoldReason::Invalid | HoldReason::Discord(..) => None,
+        })
+    })
+}
+
+/// The headers Secret that the policy's workloads need, and what is known about it. Of those that a ClusterTracingPolicy
+/// needs in many namespaces, the first that is not there.
+pub(super) fn secret(view: &View<'_>) -> Option<(SecretId, Option<SecretState>)> {
+    let state = |id: &SecretId| view.snapshot.namespaces.get(&id.namespace)?.secrets.get(&id.name).copied();
+    if view.policy.id.is_cluster() {
+        let is_missing = |id: &&SecretId| matches!(state(id), Some(SecretState::NotFound | SecretState::KeyMissing));
+        let mut all = view.tally.secrets.keys();
+        let first = all.clone().find(is_missing).or_else(|| all.next())?;
+        return Some((first.clone(), state(first)));
+    }
+    let id = view.policy.secret().or_else(|| {
+        let name = of_policy(view.snapshot, view.policy)?.ok()?.headers_secret?;
+        Some(SecretId { namespace: view.policy.id.namespace.clone(), name })
+    })?;
+    let state = state(&id);
+    Some((id, state))
 }
 
 fn accepted(view: &View<'_>) -> State {
     let policy = view.policy;
-    if is_excluded(&policy.id.namespace, view.snapshot.own_namespace.as_deref()) {
+    if !policy.id.is_cluster() && is_excluded(&policy.id.namespace, view.snapshot.own_namespace.as_deref()) {
         let message = "Policies in kube-* namespaces and in the operator's own namespace are not accepted.";
         return State::new("False", "NamespaceExcluded", message);
     }
@@ -53,13 +82,17 @@ fn accepted(view: &View<'_>) -> State {
         return State::new("False", "Invalid", errors(&policy.findings));
     }
     let mut message = "The policy is valid.".to_owned();
-    let fields = policy.spec().map(no_effect).unwrap_or_default();
+    let fields = no_effect(policy);
     if !fields.is_empty() {
         message = format!("{message} Without effect in this version: {}.", fields.join(", "));
     }
     let warnings: Vec<_> = policy.findings.iter().map(sentence).collect();
     if !warnings.is_empty() {
         message = format!("{message} {}", warnings.join("; "));
+    }
+    let stronger = super::attention::stronger(view);
+    if !stronger.is_empty() {
+        message = format!("{message} {stronger}");
     }
     State::new("True", "Accepted", message)
 }
@@ -79,23 +112,27 @@ fn resolved(view: &View<'_>, accepted: &State) -> State {
         return State::new("Unknown", accepted.reason, "References are looked at once the policy is valid.");
     }
     if let Some(unresolved) = unresolved(view) {
-        let collector = view.policy.collector().map(|id| id.to_string()).unwrap_or_default();
-        let what = match unresolved {
+        let collector = collector(view).map(|id| id.to_string()).unwrap_or_default();
+        let what = match &unresolved {
             Unresolved::CollectorNotFound => format!("TracingCollector {collector} does not exist."),
             Unresolved::CollectorNotPermitted => {
                 format!("TracingCollector {collector} does not allow policies of this namespace.")
             }
             Unresolved::CollectorInvalid => format!("TracingCollector {collector} is not valid."),
             Unresolved::NothingToInherit => {
-                "No ClusterTracingPolicy provides an export: none is read by this version.".to_owned()
+                "No ClusterTracingPolicy has defaults with an export for this namespace.".to_owned()
+            }
+            Unresolved::HostNotAllowed(by) => {
+                format!("{} does not allow to send to the host of the endpoint.", by.described())
             }
             Unresolved::NoExport => "The policy has no export.".to_owned(),
         };
         return State::new("False", unresolved.reason(), what);
     }
-    let Some((name, state)) = view.secret() else {
+    let Some((secret, state)) = secret(view) else {
         return State::new("True", "ResolvedRefs", "Everything that the policy refers to is there.");
     };
+    let name = if view.policy.id.is_cluster() { format!("{}/{}", secret.namespace, secret.name) } else { secret.name };
     match state {
         Some(SecretState::Present | SecretState::Unsendable) => {
             State::new("True", "ResolvedRefs", "Everything that the policy refers to is there.")
@@ -119,7 +156,8 @@ fn resolved(view: &View<'_>, accepted: &State) -> State {
     }
 }
 
-fn programmed(view: &View<'_>, accepted: &State, counts: &WorkloadCounts) -> State {
+fn programmed(view: &View<'_>, accepted: &State) -> State {
+    let counts = &view.tally.counts;
     if accepted.is("False") {
         let message = "Nothing new is injected, and nothing is taken away, until the policy is valid.";
         return State::new("False", accepted.reason, message);
@@ -128,14 +166,21 @@ fn programmed(view: &View<'_>, accepted: &State, counts: &WorkloadCounts) -> Sta
         let message = "Nothing new is injected, and nothing is taken away, until the export is found.";
         return State::new("False", unresolved.reason(), message);
     }
-    if let Some((workload, fault)) = view.faults().next() {
-        let others = view.faults().count() - 1;
+    if let Some((workload, fault)) = view.tally.faults.first_key_value() {
+        let others = view.tally.faults.len() - 1;
         let others = if others == 0 { String::new() } else { format!(" ({others} more)") };
-        let message = format!("{} {}: {}{others}", workload.id.kind, workload.id.name, fault.message);
+        let message = format!("{} {}: {}{others}", workload.kind, name_for(view.policy, workload), fault.message);
         return State::new("False", "PartiallyProgrammed", message);
     }
     if counts.pending > 0 {
         return State::new("Unknown", "Reconciling", format!("Workloads still to be written: {}.", counts.pending));
+    }
+    if let Some(workload) = discord(view) {
+        let message = format!("Settings of several policies do not go together for {workload}; it stays as it is.");
+        return State::new("False", "SettingsDisagree", message);
+    }
+    if view.policy.id.is_cluster() {
+        return cluster(view);
     }
     let spec = view.policy.spec();
     let mode = spec.and_then(|spec| spec.settings.injection.as_ref()?.mode).unwrap_or_default();
@@ -151,15 +196,41 @@ fn programmed(view: &View<'_>, accepted: &State, counts: &WorkloadCounts) -> Sta
             State::new("True", "NoWorkloads", "No workload matches yet.")
         }
         (true, InjectionMode::Workload) if counts.matched == counts.superseded => {
-            State::new("True", "Superseded", "Another policy applies to every workload that this one selects.")
+            State::new("True", "Superseded", "Another policy comes first for every workload that this one selects.")
         }
         (true, InjectionMode::Workload) => not_received(view).unwrap_or_else(|| carried(view)),
     }
 }
 
+/// A workload whose settings do not go together.
+fn discord(view: &View<'_>) -> Option<String> {
+    let is_discord = |hold: &HoldReason| matches!(hold, HoldReason::Discord(..));
+    let (workload, _) = view.tally.holds.iter().find(|(_, hold)| is_discord(hold))?;
+    Some(format!("{} {}", workload.kind, name_for(view.policy, workload)))
+}
+
+/// What a ClusterTracingPolicy is about.
+fn cluster(view: &View<'_>) -> State {
+    match view.tally.counts.matched {
+        0 => State::new("True", "NoWorkloads", "No workload matches yet."),
+        matched => {
+            let message = format!(
+                "In force for {matched} workloads; for {} of them no TracingPolicy comes first.",
+                view.tally.won
+            );
+            State::new("True", "Programmed", message)
+        }
+    }
+}
+
+/// The collector that what the policy selects exports to.
+fn collector(view: &View<'_>) -> Option<CollectorId> {
+    view.policy.collector().or_else(|| inherited_collector(view.snapshot, view.policy))
+}
+
 /// A collector that the operator runs and that has no ready pods: the variables are in place, and spans find nobody.
 fn not_received(view: &View<'_>) -> Option<State> {
-    let id = view.policy.collector()?;
+    let id = collector(view)?;
     let spec = view.snapshot.collectors.get(&id)?.valid()?;
     let is_managed = spec.management.unwrap_or_default() == Management::Managed;
     (is_managed && !view.snapshot.has_ready_pods(&id)).then(|| {
@@ -171,8 +242,7 @@ fn not_received(view: &View<'_>) -> Option<State> {
 
 /// What is in place, where nothing is to be written: a policy that selects no container has nothing in place.
 fn carried(view: &View<'_>) -> State {
-    let all = view.won().count();
-    let selected = view.won().filter(|(_, plan)| !plan.containers.is_empty()).count();
+    let (all, selected) = (view.tally.won, view.tally.with_container);
     match all - selected {
         0 => State::new("True", "Programmed", "Every workload carries what the policy says."),
         _ if selected == 0 => {

@@ -1,0 +1,128 @@
+//! The plan kept up to date: a change costs in proportion to the workloads that it touches, not to the cluster.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
+};
+
+use super::{
+    attach::{self, Attached},
+    status::{self, Report, Tally},
+    workload::{WorkloadPlan, plan_workload},
+};
+use crate::index::{Dirty, Namespace, Policy, PolicyId, SecretId, Snapshot, Workload, WorkloadId};
+
+/// What is known of every workload's part in the statuses of policies, and in the services that collectors know.
+#[derive(Debug, Default)]
+pub struct Planner {
+    tallies: BTreeMap<PolicyId, Tally>,
+    known: BTreeMap<WorkloadId, Known>,
+    planned: u64,
+}
+
+/// What a workload was like when it was planned last.
+#[derive(Debug, Default)]
+struct Known {
+    /// The policies whose tallies it is in.
+    policies: Vec<PolicyId>,
+    /// Everything that decides which rules its service follows in a collector.
+    service: u64,
+}
+
+impl Planner {
+    /// Takes in what has changed, and adds what that touches: statuses of policies, collectors, Secrets to look at.
+    pub fn update(&mut self, snapshot: &Snapshot, dirty: &mut Dirty) {
+        let workloads: BTreeSet<WorkloadId> = dirty.workloads.union(&dirty.reports).cloned().collect();
+        for id in workloads {
+            self.workload(snapshot, &id, dirty);
+        }
+        // Of a policy that is gone nothing is to be said.
+        dirty.policies.retain(|id| snapshot.policy(id).is_some());
+    }
+
+    fn workload(&mut self, snapshot: &Snapshot, id: &WorkloadId, dirty: &mut Dirty) {
+        let before = self.known.remove(id).unwrap_or_default();
+        let namespace = snapshot.namespaces.get(&id.namespace);
+        let found = namespace.and_then(|namespace| Some((namespace, namespace.workloads.get(id)?)));
+        let Some((namespace, workload)) = found else {
+            self.leave(id, &before.policies, dirty);
+            if before.service != 0 {
+                dirty.collectors.extend(snapshot.collectors_of(&id.namespace));
+            }
+            return;
+        };
+        self.planned += 1;
+        let plan = plan_workload(snapshot, namespace, workload);
+        let service = service(snapshot, namespace, workload, &plan);
+        if service != before.service {
+            dirty.collectors.extend(snapshot.collectors_of(&id.namespace));
+        }
+        dirty
+            .secrets
+            .extend(plan.secret.iter().filter(|secret| !namespace.secrets.contains_key(&secret.name)).cloned());
+        let about = plan.winner.iter().chain(&plan.superseded).chain(&plan.overrides);
+        let about: BTreeSet<&PolicyId> = about.collect();
+        let left: Vec<_> = before.policies.into_iter().filter(|policy| !about.contains(policy)).collect();
+        self.leave(id, &left, dirty);
+        for policy in about.iter().filter_map(|id| snapshot.policy(id)) {
+            let tally = self.tallies.entry(policy.id.clone()).or_default();
+            // What is said of stronger policies names their fields, which may be others now.
+            let names_others = plan.winner.as_ref() != Some(&policy.id) || !plan.overrides.is_empty();
+            if tally.put(snapshot, namespace, (policy, workload, &plan)) || names_others {
+                dirty.policies.insert(policy.id.clone());
+            }
+        }
+        let known = Known { policies: about.into_iter().cloned().collect(), service };
+        if !known.policies.is_empty() || known.service != 0 {
+            self.known.insert(id.clone(), known);
+        }
+    }
+
+    fn leave(&mut self, id: &WorkloadId, policies: &[PolicyId], dirty: &mut Dirty) {
+        for policy in policies {
+            let Some(tally) = self.tallies.get_mut(policy) else { continue };
+            if tally.drop(id) {
+                dirty.policies.insert(policy.clone());
+            }
+            if tally.is_empty() {
+                self.tallies.remove(policy);
+            }
+        }
+    }
+
+    /// What there is to say about a policy.
+    pub fn report(&self, snapshot: &Snapshot, policy: &Policy) -> Report {
+        match self.tallies.get(&policy.id) {
+            Some(tally) => status::report(snapshot, policy, tally),
+            None => status::report(snapshot, policy, &Tally::default()),
+        }
+    }
+
+    /// Whether any workload needs this headers Secret.
+    pub fn needs(&self, secret: &SecretId) -> bool {
+        self.tallies.values().any(|tally| tally.needs(secret))
+    }
+
+    /// How many times a workload was planned: what the cost of a change is measured by.
+    pub const fn planned(&self) -> u64 {
+        self.planned
+    }
+}
+
+/// 0 where no policy is about the workload.
+fn service(snapshot: &Snapshot, namespace: &Namespace, workload: &Workload, plan: &WorkloadPlan) -> u64 {
+    let attachment = attach::attached(snapshot, namespace, workload);
+    if attachment.base.is_empty() {
+        return 0;
+    }
+    let kind = workload.id.kind.target();
+    let mut hasher = DefaultHasher::new();
+    plan.service_name.hash(&mut hasher);
+    let mut add = |attached: &Attached<'_>| {
+        (&attached.policy.id, attached.part as u8, attached.specificity as u8).hash(&mut hasher);
+        let targets = attached.policy.targets().iter();
+        targets.for_each(|target| target.matches(kind, &workload.id.name, &workload.labels).hash(&mut hasher));
+    };
+    attachment.base.iter().chain(&attachment.overrides).for_each(&mut add);
+    hasher.finish().max(1)
+}

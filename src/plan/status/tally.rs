@@ -1,0 +1,285 @@
+//! What workloads contribute to the status of a policy, so that one workload can change without looking at all others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    api::{Attention, TargetKind, WorkloadCounts},
+    diagnostics::Code,
+    index::{Fault, Namespace, Policy, PolicyId, SecretId, Snapshot, Workload, WorkloadId},
+    plan::{
+        attach::{self, Attached, Attachment, Part},
+        workload::{Decision, HoldReason, WorkloadPlan, workload_findings},
+    },
+};
+
+/// Why a policy is not the first for a workload.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Beaten {
+    /// The policy that comes first.
+    pub(super) by: PolicyId,
+    /// What decided, in words.
+    pub(super) why: &'static str,
+    /// Whether nothing but age or name decided.
+    pub(super) same_rank: bool,
+}
+
+/// What one workload contributes to the status of one policy.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Share {
+    /// Whether the policy comes first.
+    won: bool,
+    in_place: bool,
+    pending: bool,
+    overridden: bool,
+    has_container: bool,
+    /// Positions of the targets that mean the workload.
+    targets: Vec<usize>,
+    /// Positions in `containers` of names that the workload has.
+    containers: Vec<usize>,
+    service: Option<String>,
+    secret: Option<SecretId>,
+    hold: Option<HoldReason>,
+    fault: Option<Fault>,
+    beaten: Option<Beaten>,
+    overriding: Vec<PolicyId>,
+    entries: Vec<(u8, Attention)>,
+}
+
+/// Everything that the status of a policy says about workloads.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    shares: BTreeMap<WorkloadId, Share>,
+    pub(super) counts: WorkloadCounts,
+    /// Workloads for which the policy comes first.
+    pub(super) won: usize,
+    /// Those of them that have a selected container.
+    pub(super) with_container: usize,
+    targets: BTreeMap<usize, usize>,
+    containers: BTreeMap<usize, usize>,
+    pub(super) services: BTreeMap<String, BTreeSet<WorkloadId>>,
+    pub(super) secrets: BTreeMap<SecretId, usize>,
+    pub(super) holds: BTreeMap<WorkloadId, HoldReason>,
+    pub(super) faults: BTreeMap<WorkloadId, Fault>,
+    pub(super) beaten: BTreeMap<Beaten, BTreeSet<WorkloadId>>,
+    pub(super) overriding: BTreeMap<PolicyId, BTreeSet<WorkloadId>>,
+    pub(super) entries: BTreeSet<(u8, Attention, WorkloadId)>,
+}
+
+impl Tally {
+    /// Takes in what a workload contributes now; says whether that differs from before.
+    pub(in crate::plan) fn put(
+        &mut self,
+        snapshot: &Snapshot,
+        namespace: &Namespace,
+        (policy, workload, plan): (&Policy, &Workload, &WorkloadPlan),
+    ) -> bool {
+        let share = share(snapshot, namespace, policy, workload, plan);
+        if self.shares.get(&workload.id) == Some(&share) {
+            return false;
+        }
+        self.drop(&workload.id);
+        self.count(&workload.id, &share, 1);
+        self.shares.insert(workload.id.clone(), share);
+        true
+    }
+
+    /// Forgets a workload; says whether it was known.
+    pub(in crate::plan) fn drop(&mut self, id: &WorkloadId) -> bool {
+        let Some(share) = self.shares.remove(id) else { return false };
+        self.count(id, &share, -1);
+        true
+    }
+
+    /// Whether no workload is known.
+    pub(in crate::plan) fn is_empty(&self) -> bool {
+        self.shares.is_empty()
+    }
+
+    /// Whether any workload for which the policy comes first needs this headers Secret.
+    pub(in crate::plan) fn needs(&self, secret: &SecretId) -> bool {
+        self.secrets.contains_key(secret)
+    }
+
+    /// Whether a target means any workload.
+    pub(in crate::plan) fn is_met(&self, target: usize) -> bool {
+        self.targets.contains_key(&target)
+    }
+
+    /// Whether any workload for which the policy comes first has the container at this position of `containers`.
+    pub(super) fn has_container(&self, position: usize) -> bool {
+        self.containers.contains_key(&position)
+    }
+
+    fn count(&mut self, id: &WorkloadId, share: &Share, by: i64) {
+        let one = |is: bool| if is { by } else { 0 };
+        let counts = &mut self.counts;
+        counts.matched += by;
+        counts.superseded += one(share.beaten.is_some());
+        counts.injected += one(share.in_place);
+        counts.pending += one(share.pending);
+        counts.overridden += one(share.overridden);
+        add(&mut self.won, share.won, by);
+        add(&mut self.with_container, share.won && share.has_container, by);
+        share.targets.iter().for_each(|target| tick(&mut self.targets, *target, by));
+        share.containers.iter().for_each(|container| tick(&mut self.containers, *container, by));
+        share.secret.iter().for_each(|secret| tick(&mut self.secrets, secret.clone(), by));
+        set(&mut self.holds, id, share.hold.clone(), by);
+        set(&mut self.faults, id, share.fault.clone(), by);
+        share.service.iter().for_each(|service| file(&mut self.services, service.clone(), id, by));
+        share.beaten.iter().for_each(|beaten| file(&mut self.beaten, beaten.clone(), id, by));
+        share.overriding.iter().for_each(|policy| file(&mut self.overriding, policy.clone(), id, by));
+        for (rank, entry) in &share.entries {
+            let entry = (*rank, entry.clone(), id.clone());
+            if by > 0 {
+                self.entries.insert(entry);
+            } else {
+                self.entries.remove(&entry);
+            }
+        }
+    }
+}
+
+fn add(number: &mut usize, is: bool, by: i64) {
+    if is {
+        *number = if by > 0 { *number + 1 } else { number.saturating_sub(1) };
+    }
+}
+
+fn tick<K: Ord>(map: &mut BTreeMap<K, usize>, key: K, by: i64) {
+    if by > 0 {
+        *map.entry(key).or_default() += 1;
+    } else if let Some(number) = map.get_mut(&key) {
+        *number -= 1;
+        if *number == 0 {
+            map.remove(&key);
+        }
+    }
+}
+
+fn set<V>(map: &mut BTreeMap<WorkloadId, V>, id: &WorkloadId, value: Option<V>, by: i64) {
+    match value {
+        Some(value) if by > 0 => drop(map.insert(id.clone(), value)),
+        Some(_) => drop(map.remove(id)),
+        None => {}
+    }
+}
+
+fn file<K: Ord>(map: &mut BTreeMap<K, BTreeSet<WorkloadId>>, key: K, id: &WorkloadId, by: i64) {
+    if by > 0 {
+        map.entry(key).or_default().insert(id.clone());
+    } else if let Some(ids) = map.get_mut(&key) {
+        ids.remove(id);
+        if ids.is_empty() {
+            map.remove(&key);
+        }
+    }
+}
+
+/// What a workload contributes to a policy that is attached to it, first or not, or whose overrides hold for it.
+fn share(
+    snapshot: &Snapshot,
+    namespace: &Namespace,
+    policy: &Policy,
+    workload: &Workload,
+    plan: &WorkloadPlan,
+) -> Share {
+    let kind = workload.id.kind.target();
+    let meant = policy.targets().iter().enumerate();
+    let meant = meant.filter(|(_, target)| target.matches(kind, &workload.id.name, &workload.labels));
+    let mut share = Share {
+        won: plan.winner.as_ref() == Some(&policy.id),
+        targets: meant.map(|(position, _)| position).collect(),
+        ..Share::default()
+    };
+    if !share.won {
+        if plan.superseded.contains(&policy.id) {
+            let attachment = attach::attached(snapshot, namespace, workload);
+            share.beaten = beaten(&attachment, policy);
+        }
+        return share;
+    }
+    share.in_place = match plan.decision {
+        Decision::Inject => plan.sets_anything() && !plan.needs_write,
+        Decision::Hold(_) => workload.is_held(),
+        Decision::Excluded | Decision::Withdraw | Decision::Manual | Decision::AtPods => false,
+    };
+    share.pending = plan.needs_write;
+    share.overridden = plan.is_overridden();
+    share.has_container = !plan.containers.is_empty();
+    let names = policy.settings().and_then(|settings| settings.containers.as_deref()).unwrap_or_default();
+    let has = |name: &str| workload.containers.iter().any(|container| container.name == name);
+    share.containers = (0..names.len()).filter(|position| has(&names[*position])).collect();
+    share.service.clone_from(&plan.service_name);
+    share.secret.clone_from(&plan.secret);
+    share.fault = namespace.faults.get(&workload.id).filter(|_| plan.needs_write).cloned();
+    share.overriding = plan.overrides.iter().filter(|by| **by != policy.id).cloned().collect();
+    if let Decision::Hold(reason) = &plan.decision {
+        share.hold = Some(reason.clone());
+    }
+    share.entries = entries(policy, workload, plan, share.fault.as_ref());
+    share
+}
+
+/// The name of a workload for readers of a policy's status: with its namespace, where the policy has none.
+pub(super) fn name_for(policy: &Policy, workload: &WorkloadId) -> String {
+    if policy.id.is_cluster() { format!("{}/{}", workload.namespace, workload.name) } else { workload.name.clone() }
+}
+
+fn entries(policy: &Policy, workload: &Workload, plan: &WorkloadPlan, fault: Option<&Fault>) -> Vec<(u8, Attention)> {
+    let entry = |reason: &str, message: String| Attention {
+        kind: workload.id.kind.as_str().to_owned(),
+        name: name_for(policy, &workload.id),
+        reason: reason.to_owned(),
+        message: message.chars().take(super::MAX_MESSAGE).collect(),
+    };
+    let mut entries = Vec::new();
+    entries.extend(fault.map(|fault| (0, entry(&fault.reason, fault.message.clone()))));
+    if let Decision::Hold(HoldReason::Discord(code, fields)) = &plan.decision {
+        let message = format!("{}: {} ({}); it stays as it is.", code, code.message(), fields.join(", "));
+        entries.push((1, entry("SettingsDisagree", message)));
+    }
+    if plan.decision == Decision::Inject && plan.containers.is_empty() {
+        entries.push((2, entry("NoContainerSelected", "None of its containers is selected.".to_owned())));
+    }
+    for finding in workload_findings(workload, plan) {
+        let (rank, reason) = match finding.code {
+            Code::TRC0501 => (3, "Overridden"),
+            Code::TRC0502 => (4, "DuplicateVariables"),
+            _ => (5, "EnvFromNotSeen"),
+        };
+        entries.push((rank, entry(reason, finding.message)));
+    }
+    entries
+}
+
+fn beaten(attachment: &Attachment<'_>, loser: &Policy) -> Option<Beaten> {
+    let winner = attachment.base.first()?;
+    let own = attachment.base.iter().find(|attached| attached.policy.id == loser.id)?;
+    let (why, same_rank) = why(winner, own);
+    Some(Beaten { by: winner.policy.id.clone(), why, same_rank })
+}
+
+/// What decided between two policies.
+pub(in crate::plan) fn why(winner: &Attached<'_>, loser: &Attached<'_>) -> (&'static str, bool) {
+    if winner.specificity != loser.specificity {
+        let why = match winner.specificity {
+            _ if loser.part == Part::Defaults => "a TracingPolicy comes before the defaults of the cluster",
+            attach::Specificity::Name => "it selects the workload by name",
+            attach::Specificity::Selector => "it selects the workload by labels",
+            _ => "it is more specific",
+        };
+        return (why, false);
+    }
+    if winner.policy.priority() != loser.policy.priority() {
+        return ("it has the higher priority", false);
+    }
+    if winner.policy.created == loser.policy.created {
+        return ("its name comes first", true);
+    }
+    ("it is older", true)
+}
+
+/// Whether a target's kind is watched at all.
+pub(super) const fn is_watched(kind: TargetKind) -> bool {
+    !matches!(kind, TargetKind::Job | TargetKind::Pod)
+}
