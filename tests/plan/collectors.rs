@@ -141,7 +141,7 @@ fn a_workload_touches_collectors_only_where_its_service_may_be_another() {
     written.containers[0].env.clear();
     assert_eq!(
         names(&index.update(Change::Workload(written, None))),
-        "w:new p:p",
+        "w:new",
         "what the operator writes says nothing new"
     );
     assert_eq!(names(&index.update(Change::WorkloadGone(gone.id))), "w:new p:p c:gw");
