@@ -8,6 +8,7 @@ pub mod collector;
 mod condition;
 mod effective;
 mod env;
+pub mod explain;
 mod export;
 mod findings;
 mod inject;
