@@ -1,11 +1,14 @@
 //! The command line: one file a command.
 
 mod crds;
+mod explain;
 pub mod input;
+mod live;
 mod load;
 mod operator;
 mod output;
 mod render;
+mod table;
 mod validate;
 
 use clap::{Parser, Subcommand};
@@ -23,6 +26,7 @@ enum Command {
     Operator(operator::Args),
     Validate(validate::Args),
     Render(render::Args),
+    Explain(explain::Args),
     Crds(crds::Args),
 }
 
@@ -56,6 +60,7 @@ pub fn run() -> u8 {
         Command::Operator(args) => operator::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Render(args) => render::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Crds(args) => crds::run(&args),
     };
     exit as u8

@@ -6,6 +6,7 @@
 mod attach;
 pub mod collector;
 mod condition;
+pub mod difference;
 mod effective;
 mod env;
 pub mod explain;

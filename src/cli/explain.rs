@@ -1,0 +1,153 @@
+//! `tracesteward explain KIND/NAME`: what is in force for an object, who set it, and what keeps spans away.
+
+mod objects;
+mod subject;
+mod workload;
+mod world;
+
+use std::{io::IsTerminal, path::PathBuf};
+
+use clap::ValueEnum;
+use serde_json::Value;
+
+use super::{
+    Exit,
+    live::Cluster,
+    output::{complain, fail, print},
+    table::Style,
+};
+use crate::{
+    index::{CollectorId, PolicyId, WorkloadId},
+    plan::explain::{explain, explain_collector, explain_policy, unwatched},
+};
+use subject::Subject;
+use world::World;
+
+/// Explains a workload (which settings are in force, who set them, why it is not traced), a policy or a collector: from
+/// files, from the cluster, or from files laid over the cluster.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// What is explained: KIND/NAME, with the short names that kubectl knows (deploy, sts, ds, cj, trp, ctrp, trc).
+    #[arg(value_name = "KIND/NAME")]
+    object: String,
+    /// Files, folders (*.yaml, *.yml, *.json) or - for standard input; without any, the cluster.
+    #[arg(value_name = "FILE|DIR|-")]
+    files: Vec<PathBuf>,
+    /// The namespace; else that of the context, or `default` where only files are read.
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// Lays the files over the state of the cluster.
+    #[arg(long)]
+    live: bool,
+    /// Only this container of a workload.
+    #[arg(long, value_name = "NAME")]
+    container: Option<String>,
+    /// How it is printed.
+    #[arg(short, long, default_value = "pretty", value_name = "FORMAT")]
+    output: Format,
+    #[command(flatten)]
+    cluster: Cluster,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people: tables.
+    Pretty,
+    /// One object; docs/reference/inspect.md has its shape.
+    Json,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let (subject, name) = match subject::parse(&args.object) {
+        Ok(found) => found,
+        Err(message) => return fail(&message, Exit::Usage),
+    };
+    let world = match World::load(args, subject) {
+        Ok(world) => world,
+        Err(error) => return fail(&error.to_string(), error.exit()),
+    };
+    world.notes.iter().for_each(|note| complain(&format!("note: {note}")));
+    let style = Style::new(std::io::stdout().is_terminal());
+    let verdict = world.complain();
+    match answer(args, &world, subject, &name, style) {
+        Some((pretty, json)) => {
+            let text = if args.output == Format::Json { format!("{json:#}\n") } else { pretty };
+            print(&text).max(verdict)
+        }
+        None => fail(&not_found(&world, subject, &name), Exit::Findings).max(verdict),
+    }
+}
+
+/// For people, and for programs.
+fn answer(args: &Args, world: &World, subject: Subject, name: &str, style: Style) -> Option<(String, Value)> {
+    let (snapshot, plan) = (&world.loaded.snapshot, &world.loaded.plan);
+    match subject {
+        Subject::Workload(kind) => {
+            let id = WorkloadId { namespace: world.namespace.clone(), kind, name: name.to_owned() };
+            let mut explanation = explain(snapshot, &id)?;
+            if let Some(only) = &args.container {
+                explanation.containers.retain(|container| container.name == *only);
+            }
+            Some((workload::pretty(world, &explanation, style), workload::json(world, &explanation)))
+        }
+        Subject::Unwatched(kind) => {
+            let reason = unwatched(kind, name);
+            Some((workload::unwatched(&reason), workload::unwatched_json(kind, &world.namespace, name, &reason)))
+        }
+        Subject::Policy | Subject::ClusterPolicy => {
+            let namespace = if subject == Subject::Policy { world.namespace.clone() } else { String::new() };
+            let id = PolicyId { namespace, name: name.to_owned() };
+            let explanation = explain_policy(snapshot, plan, &id)?;
+            Some((objects::policy(world, &explanation, style), objects::policy_json(&explanation)))
+        }
+        Subject::Collector => {
+            let id = CollectorId { namespace: world.namespace.clone(), name: name.to_owned() };
+            let explanation = explain_collector(snapshot, plan, &id)?;
+            Some((objects::collector(&explanation, style), objects::collector_json(&explanation)))
+        }
+    }
+}
+
+/// What there is instead.
+fn not_found(world: &World, subject: Subject, name: &str) -> String {
+    let snapshot = &world.loaded.snapshot;
+    let mut known: Vec<(String, String)> = match subject {
+        Subject::Workload(kind) => {
+            let workloads = snapshot.namespaces.values().flat_map(|namespace| namespace.workloads.keys());
+            let named = workloads.map(|id| (id.namespace.clone(), id.kind, id.name.clone()));
+            let (own, other): (Vec<_>, Vec<_>) = named.partition(|(_, other, _)| *other == kind);
+            let other = other.into_iter().filter(|(_, _, other)| other == name);
+            let other = other.map(|(namespace, kind, name)| (namespace, format!("{kind}/{name}")));
+            own.into_iter().map(|(namespace, _, name)| (namespace, name)).chain(other).collect()
+        }
+        Subject::Collector => snapshot.collectors.keys().map(|id| (id.namespace.clone(), id.name.clone())).collect(),
+        Subject::Policy => {
+            let policies = snapshot.policies().filter(|policy| !policy.id.is_cluster());
+            policies.map(|policy| (policy.id.namespace.clone(), policy.id.name.clone())).collect()
+        }
+        Subject::ClusterPolicy => snapshot.cluster_policies.keys().map(|name| (String::new(), name.clone())).collect(),
+        Subject::Unwatched(_) => Vec::new(),
+    };
+    let home = if subject == Subject::ClusterPolicy { "" } else { world.namespace.as_str() };
+    let near = |(namespace, other): &(String, String)| {
+        let likeness = strsim::jaro(other.rsplit('/').next().unwrap_or_default(), name);
+        likeness + if namespace == home { 0.5 } else { 0.0 }
+    };
+    known.sort_by(|one, other| near(other).total_cmp(&near(one)).then_with(|| one.cmp(other)));
+    let nearest: Vec<_> = known
+        .iter()
+        .take(3)
+        .map(|(namespace, name)| match namespace.as_str() {
+            same if same == home => name.clone(),
+            other => format!("{name} in namespace {other}"),
+        })
+        .collect();
+    let place = if home.is_empty() { String::new() } else { format!(" of namespace {home}") };
+    let whole = if world.is_live { "in the cluster" } else { "in the input" };
+    let help = if nearest.is_empty() {
+        "there is none of its kind".to_owned()
+    } else {
+        format!("nearest: {}", nearest.join(", "))
+    };
+    format!("{} {name}{place} is not {whole}; {help}", subject.kind())
+}
