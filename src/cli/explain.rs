@@ -18,9 +18,13 @@ use super::{
 };
 use crate::{
     index::{CollectorId, PolicyId, WorkloadId},
-    plan::explain::{explain, explain_collector, explain_policy, unwatched},
+    plan::{
+        difference::settled,
+        explain::{explain, explain_collector, explain_policy, unwatched},
+    },
 };
 use subject::Subject;
+pub(super) use workload::{env_value, env_words};
 use world::World;
 
 /// Explains a workload (which settings are in force, who set them, why it is not traced), a policy or a collector: from
@@ -97,7 +101,9 @@ fn answer(args: &Args, world: &World, subject: Subject, name: &str, style: Style
         Subject::Policy | Subject::ClusterPolicy => {
             let namespace = if subject == Subject::Policy { world.namespace.clone() } else { String::new() };
             let id = PolicyId { namespace, name: name.to_owned() };
-            let explanation = explain_policy(snapshot, plan, &id)?;
+            // Files say nothing of what is written: what the operator would say in the end.
+            let settled = (!world.is_live).then(|| crate::plan::plan(&settled(snapshot, plan)).0);
+            let explanation = explain_policy(snapshot, settled.as_ref().unwrap_or(plan), &id)?;
             Some((objects::policy(world, &explanation, style), objects::policy_json(&explanation)))
         }
         Subject::Collector => {

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod crds;
+mod diff;
 mod explain;
 pub mod input;
 mod live;
@@ -8,6 +9,7 @@ mod load;
 mod operator;
 mod output;
 mod render;
+mod status;
 mod table;
 mod validate;
 
@@ -27,6 +29,8 @@ enum Command {
     Validate(validate::Args),
     Render(render::Args),
     Explain(explain::Args),
+    Diff(diff::Args),
+    Status(status::Args),
     Crds(crds::Args),
 }
 
@@ -61,6 +65,8 @@ pub fn run() -> u8 {
         Command::Validate(args) => validate::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Crds(args) => crds::run(&args),
     };
     exit as u8

@@ -31,6 +31,16 @@ impl Style {
         self.paint("2", text)
     }
 
+    /// A line that comes.
+    pub(super) fn added(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    /// A line that goes.
+    pub(super) fn removed(self, text: &str) -> String {
+        self.paint("31", text)
+    }
+
     /// By what it says: `True` and the like are well, `False` is not, anything else is to be watched.
     pub(super) fn mark(self, text: &str) -> String {
         let code = match text {
@@ -63,7 +73,7 @@ impl Table {
     }
 
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(Row::Cells(cells.into_iter().map(|cell| visible(&cell)).collect()));
+        self.rows.push(Row::Cells(cells.into_iter().take(self.heads.len()).map(|cell| visible(&cell)).collect()));
     }
 
     /// A line that belongs to the row before it.

@@ -260,7 +260,7 @@ fn changes(was: &Carried, will_be: &Carried, workload: &Workload) -> Vec<Variabl
 }
 
 /// The snapshot after every write of this plan.
-fn settled(snapshot: &Snapshot, plan: &Plan) -> Snapshot {
+pub fn settled(snapshot: &Snapshot, plan: &Plan) -> Snapshot {
     let mut settled = snapshot.clone();
     for (id, planned) in plan.workloads.iter().filter(|(_, planned)| planned.needs_write) {
         let Some(workload) = settled.namespaces.get_mut(&id.namespace).and_then(|home| home.workloads.get_mut(id))

@@ -165,10 +165,20 @@ fn where_words(world: &World, origin: &Origin) -> String {
 }
 
 fn variables(world: &World, container: &ContainerReport, style: Style) -> String {
-    let mut table = Table::new(&["VARIABLE", "STATE", "VALUE", "FROM"]);
+    // Where nothing is in a cluster, there is nothing to compare with.
+    let heads: &[&str] = if world.is_live { &["VARIABLE", "VALUE", "STATE"] } else { &["VARIABLE", "VALUE"] };
+    let mut table = Table::new(heads);
     for variable in &container.variables {
-        // Where nothing is in a cluster, everything is to be added.
-        let state = if world.is_live { state_words(&variable.state) } else { "-" };
+        let value = env_words(&variable.value);
+        let is_list = variable.name == "OTEL_RESOURCE_ATTRIBUTES" && !value.is_empty();
+        let shown = if is_list { "(below)".to_owned() } else { value.clone() };
+        table.row([variable.name.to_owned(), shown, state_words(&variable.state).to_owned()]);
+        if is_list {
+            value.split(',').for_each(|pair| table.note(1, pair));
+        }
+        if let State::ToChange(value) = &variable.state {
+            table.note(1, &format!("now: {}", env_words(value)));
+        }
         let from: Vec<_> = variable
             .from
             .iter()
@@ -176,10 +186,7 @@ fn variables(world: &World, container: &ContainerReport, style: Style) -> String
                 Feed::Field(field) | Feed::Derived(field) => field.as_str(),
             })
             .collect();
-        table.row([variable.name.to_owned(), state.to_owned(), env_words(&variable.value), from.join(", ")]);
-        if let State::ToChange(value) = &variable.state {
-            table.note(2, &format!("now: {}", env_words(value)));
-        }
+        table.note(1, &format!("from {}", from.join(", ")));
     }
     for name in &container.leaving {
         table.row([

@@ -127,7 +127,7 @@ pub fn explain(snapshot: &Snapshot, id: &WorkloadId) -> Option<Explanation> {
     Some(Explanation {
         id: id.clone(),
         verdict: Verdict::of(&plan),
-        summary: summary(&plan),
+        summary: summary(&plan, view.is_live()),
         pending: plan.needs_write,
         policies: ranked(&attachment),
         fields,
@@ -157,13 +157,14 @@ impl<'a> View<'a> {
     }
 }
 
-fn summary(plan: &WorkloadPlan) -> String {
+fn summary(plan: &WorkloadPlan, is_live: bool) -> String {
+    let pending = plan.needs_write && is_live;
     let by = plan.winner.as_ref().map(PolicyId::described).unwrap_or_default();
     match Verdict::of(plan) {
         Verdict::Traced if plan.containers.is_empty() => format!("{by} selects it, and none of its containers."),
-        Verdict::Traced if plan.needs_write => format!("Traced by {by}; the variables are still to be written."),
+        Verdict::Traced if pending => format!("Traced by {by}; the variables are still to be written."),
         Verdict::Traced => format!("Traced by {by}."),
-        Verdict::NotSelected if plan.needs_write => {
+        Verdict::NotSelected if pending => {
             "No policy selects it; the operator's variables are still to be taken out.".to_owned()
         }
         Verdict::NotSelected => "Not traced: no policy selects it.".to_owned(),
