@@ -145,11 +145,13 @@ fn lint_is_strict_and_clean() {
 #[test]
 fn defaults_render_these_objects() {
     let expected: BTreeSet<String> = [
+        "apiextensions.k8s.io/v1 CustomResourceDefinition  clustertracingpolicies.tracesteward.io",
         "apiextensions.k8s.io/v1 CustomResourceDefinition  tracingcollectors.tracesteward.io",
         "apiextensions.k8s.io/v1 CustomResourceDefinition  tracingpolicies.tracesteward.io",
         "apps/v1 Deployment tracesteward-system tracesteward",
         "rbac.authorization.k8s.io/v1 ClusterRole  tracesteward-collector-identity",
         "rbac.authorization.k8s.io/v1 ClusterRole  tracesteward-system-tracesteward",
+        "rbac.authorization.k8s.io/v1 ClusterRole  tracesteward-system-tracesteward-cluster-policy-admin",
         "rbac.authorization.k8s.io/v1 ClusterRole  tracesteward-system-tracesteward-collector-admin",
         "rbac.authorization.k8s.io/v1 ClusterRole  tracesteward-system-tracesteward-edit",
         "rbac.authorization.k8s.io/v1 ClusterRole  tracesteward-system-tracesteward-view",
@@ -390,7 +392,9 @@ const NAMESPACED_RIGHTS: [(&str, &str, &str, &str); 15] = [
     ("events.k8s.io", "events", "", "create patch"),
 ];
 /// What a binding in a namespace could not grant.
-const WIDE_RIGHTS: [(&str, &str, &str, &str); 3] = [
+const WIDE_RIGHTS: [(&str, &str, &str, &str); 5] = [
+    ("tracesteward.io", "clustertracingpolicies", "", "get list watch"),
+    ("tracesteward.io", "clustertracingpolicies/status", "", "patch"),
     ("", "namespaces", "", "list watch"),
     ("rbac.authorization.k8s.io", "clusterrolebindings", IDENTITY, "get create patch delete"),
     ("rbac.authorization.k8s.io", "clusterroles", IDENTITY, "bind"),
@@ -452,15 +456,16 @@ fn users_get_what_belongs_to_their_roles() {
     let group = "tracesteward.io";
     let read = "get list watch";
     let write = "create update patch delete deletecollection";
-    let both = [(group, "tracingpolicies", "", read), (group, "tracingcollectors", "", read)];
-    assert_eq!(grants(role("view")), expected(&both));
+    let kinds = ["tracingpolicies", "clustertracingpolicies", "tracingcollectors"];
+    assert_eq!(grants(role("view")), expected(&kinds.map(|kind| (group, kind, "", read))));
     // Who may write a collector lets its account read the pods of all namespaces: that is for no editor of a namespace.
     assert_eq!(grants(role("edit")), expected(&[(group, "tracingpolicies", "", write)]));
     let all = format!("{read} {write}");
     assert_eq!(grants(role("collector-admin")), expected(&[(group, "tracingcollectors", "", &all)]));
+    assert_eq!(grants(role("cluster-policy-admin")), expected(&[(group, "clustertracingpolicies", "", &all)]));
     assert!(aggregates("view", "view") && aggregates("edit", "edit"));
     for to in ["view", "edit", "admin"] {
-        assert!(!aggregates("collector-admin", to));
+        assert!(!aggregates("collector-admin", to) && !aggregates("cluster-policy-admin", to));
     }
 }
 

@@ -10,7 +10,7 @@ use kube::api::PostParams;
 use kube::core::{Request, Status};
 use serde_json::{Value, json};
 use tracesteward::diagnostics::{Code, Diagnostic, Severity};
-use tracesteward::plan::{read_collector, read_policy};
+use tracesteward::plan::{read_cluster_policy, read_collector, read_policy};
 
 /// A case of the table.
 struct Case {
@@ -40,13 +40,20 @@ struct Table {
     findings: fn(&Value) -> Vec<Diagnostic>,
 }
 
-const TABLES: [Table; 2] = [
+const TABLES: [Table; 3] = [
     Table {
         path: "tests/cases/policies.yaml",
         kind: "TracingPolicy",
         plural: "tracingpolicies",
         least: 90,
         findings: |object| read_policy(object, "team").findings,
+    },
+    Table {
+        path: "tests/cases/cluster-policies.yaml",
+        kind: "ClusterTracingPolicy",
+        plural: "clustertracingpolicies",
+        least: 40,
+        findings: |object| read_cluster_policy(object).findings,
     },
     Table {
         path: "tests/cases/collectors.yaml",
@@ -96,7 +103,8 @@ async fn the_api_server_refuses_what_the_tables_say() {
     let params = PostParams { dry_run: true, ..PostParams::default() };
     let mut wrong = Vec::new();
     for table in TABLES {
-        let url = format!("/apis/tracesteward.io/v1alpha1/namespaces/{namespace}/{}", table.plural);
+        let scope = if table.kind.starts_with("Cluster") { String::new() } else { format!("namespaces/{namespace}/") };
+        let url = format!("/apis/tracesteward.io/v1alpha1/{scope}{}", table.plural);
         for case in table.cases() {
             let body = case.object.to_string().into_bytes();
             let mut request = Request::new(url.clone()).create(&params, body).unwrap();

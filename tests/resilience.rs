@@ -227,7 +227,7 @@ async fn without_the_crd_it_waits_and_says_so_and_never_touches_the_systems_name
         let body: Value = serde_json::from_str(&answer.body).map_err(|error| error.to_string())?;
         let caches = body["probes"].as_array().and_then(|probes| probes.iter().find(|probe| probe["name"] == "caches"));
         let said = caches.map(|probe| text(&probe["message"]).to_owned()).unwrap_or_default();
-        let expected = "waiting for tracingpolicies.tracesteward.io, tracingcollectors.tracesteward.io";
+        let expected = "waiting for tracingpolicies.tracesteward.io, clustertracingpolicies.tracesteward.io, tracingcollectors.tracesteward.io";
         (answer.status == 503 && said == expected).then_some(()).ok_or(answer.body)
     })
     .await;
@@ -295,7 +295,9 @@ fn crd_without_a_schema() -> Value {
 async fn a_policy_that_cannot_be_read_stops_no_other_and_its_workloads_stay() {
     let plane = ControlPlane::start().await;
     plane.kubectl_stdin(&["apply", "-f", "-"], &crd_without_a_schema().to_string()).success();
-    plane.kubectl_stdin(&["apply", "-f", "-"], &file("crds/tracesteward.io_tracingcollectors.yaml")).success();
+    for other in ["tracingcollectors", "clustertracingpolicies"] {
+        plane.kubectl_stdin(&["apply", "-f", "-"], &file(&format!("crds/tracesteward.io_{other}.yaml"))).success();
+    }
     wait_for_crds(&plane);
     let world = World::new(&plane, "broken").await;
     for name in ["good", "broken", "invalid"] {

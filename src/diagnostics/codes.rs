@@ -85,8 +85,7 @@ catalogue! {
         "Give the document an apiVersion, a kind and a metadata.name.";
     TRC0008 Error "unknown kind or version in the API group tracesteward.io"
         "Use one of the kinds of tracesteward.io/v1alpha1.";
-    TRC0009 Warning "this version of tracesteward does not check this kind yet"
-        "Nothing to do; the object is left alone.";
+    // TRC0009 was said of ClusterTracingPolicies while they were not read.
 
     TRC0101 Error "enabled without an endpoint: spec.export needs exactly one of endpoint, collectorRef and inherit: true"
         "Set spec.export.endpoint, for example http://otel-collector.observability:4317, or set spec.enabled to false.";

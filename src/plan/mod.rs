@@ -58,16 +58,13 @@ pub fn plan(snapshot: &Snapshot) -> (Plan, Vec<Diagnostic>) {
     let mut findings = Vec::new();
     let mut planner = Planner::default();
     let workloads = || snapshot.namespaces.values().flat_map(|namespace| namespace.workloads.keys().cloned());
-    planner.update(snapshot, &mut Dirty { workloads: workloads().collect(), ..Dirty::default() });
-    for namespace in snapshot.namespaces.values() {
-        for workload in namespace.workloads.values() {
-            let planned = plan_workload(snapshot, namespace, workload);
-            findings.extend(workload_findings(workload, &planned));
-            if planned.is_relevant(workload) {
-                plan.workloads.insert(workload.id.clone(), planned);
-            }
+    let mut everything = Dirty { workloads: workloads().collect(), ..Dirty::default() };
+    planner.update_with(snapshot, &mut everything, |workload, planned| {
+        findings.extend(workload_findings(workload, &planned));
+        if planned.is_relevant(workload) {
+            plan.workloads.insert(workload.id.clone(), planned);
         }
-    }
+    });
     for policy in snapshot.policies() {
         findings.extend(policy.findings.iter().cloned().map(|finding| finding.on(policy.id.object())));
         let report = planner.report(snapshot, policy);

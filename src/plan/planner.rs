@@ -32,15 +32,32 @@ struct Known {
 impl Planner {
     /// Takes in what has changed, and adds what that touches: statuses of policies, collectors, Secrets to look at.
     pub fn update(&mut self, snapshot: &Snapshot, dirty: &mut Dirty) {
+        self.update_with(snapshot, dirty, |_, _| ());
+    }
+
+    /// The same, and hands on the plan of every workload that was planned.
+    pub(super) fn update_with(
+        &mut self,
+        snapshot: &Snapshot,
+        dirty: &mut Dirty,
+        mut planned: impl FnMut(&Workload, WorkloadPlan),
+    ) {
         let workloads: BTreeSet<WorkloadId> = dirty.workloads.union(&dirty.reports).cloned().collect();
         for id in workloads {
-            self.workload(snapshot, &id, dirty);
+            if let Some((workload, plan)) = self.workload(snapshot, &id, dirty) {
+                planned(workload, plan);
+            }
         }
         // Of a policy that is gone nothing is to be said.
         dirty.policies.retain(|id| snapshot.policy(id).is_some());
     }
 
-    fn workload(&mut self, snapshot: &Snapshot, id: &WorkloadId, dirty: &mut Dirty) {
+    fn workload<'a>(
+        &mut self,
+        snapshot: &'a Snapshot,
+        id: &WorkloadId,
+        dirty: &mut Dirty,
+    ) -> Option<(&'a Workload, WorkloadPlan)> {
         let before = self.known.remove(id).unwrap_or_default();
         let namespace = snapshot.namespaces.get(&id.namespace);
         let found = namespace.and_then(|namespace| Some((namespace, namespace.workloads.get(id)?)));
@@ -49,7 +66,7 @@ impl Planner {
             if before.service != 0 {
                 dirty.collectors.extend(snapshot.collectors_of(&id.namespace));
             }
-            return;
+            return None;
         };
         self.planned += 1;
         let plan = plan_workload(snapshot, namespace, workload);
@@ -76,6 +93,7 @@ impl Planner {
         if !known.policies.is_empty() || known.service != 0 {
             self.known.insert(id.clone(), known);
         }
+        Some((workload, plan))
     }
 
     fn leave(&mut self, id: &WorkloadId, policies: &[PolicyId], dirty: &mut Dirty) {

@@ -165,6 +165,14 @@ fn json_has_the_promised_shape() {
             "file": "<stdin>", "line": 4, "column": 1,
             "kind": "TracingPolicy", "namespace": "shop", "name": "bad",
         }, {
+            "code": "TRC0401",
+            "severity": "info",
+            "path": "spec",
+            "message": "another policy applies to this workload: TracingPolicy bad comes first for Deployment/web, since its name comes first",
+            "help": "More specific targets win, then the higher priority, then the older policy.",
+            "file": "<stdin>", "line": 9, "column": 1,
+            "kind": "TracingPolicy", "namespace": "shop", "name": "warning",
+        }, {
             "code": "TRC0120",
             "severity": "warning",
             "path": "spec.export.endpoint",
@@ -298,10 +306,12 @@ fn one_broken_document_hides_no_other() {
 }
 
 #[test]
-fn kinds_of_later_versions_are_left_alone() {
-    let text = "apiVersion: tracesteward.io/v1alpha1\nkind: ClusterTracingPolicy\nmetadata: {name: a}\nspec: {x: 1}\n";
+fn policies_of_the_cluster_are_read_and_have_no_namespace() {
+    let text = "apiVersion: tracesteward.io/v1alpha1\nkind: ClusterTracingPolicy\nmetadata: {name: a}\nspec: {overrides: {service: {name: x}}}\n";
     let answer = run_with(&["validate", "-o", "json", "-"], text);
-    assert_eq!((answer.codes(), answer.code), (vec!["TRC0009".to_owned()], Some(0)));
+    assert_eq!((answer.codes(), answer.code), (vec!["TRC0134".to_owned()], Some(1)));
+    let found = &answer.json()["diagnostics"][0];
+    assert_eq!((&found["line"], &found["namespace"]), (&json!(4), &json!(null)), "{found}");
 }
 
 #[test]

@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 use tracesteward::diagnostics::source;
 use tracesteward::index::raw::read_workload;
 use tracesteward::index::{Change, Container, Dirty, EnvValue, Index, Policy, Snapshot, Source, Workload};
-use tracesteward::plan::{ContainerPlan, Planner, Variable, WorkloadPlan, plan_workload, read_policy};
+use tracesteward::plan::{
+    ContainerPlan, Planner, Variable, WorkloadPlan, plan_workload, read_cluster_policy, read_policy,
+};
 
 pub(super) const NAMESPACE: &str = "shop";
 
@@ -26,6 +28,16 @@ pub(super) fn policy_object(name: &str, spec: &Value, namespace: &str, created: 
         "metadata": {"name": name, "namespace": namespace, "creationTimestamp": created},
         "spec": spec,
     })
+}
+
+/// A ClusterTracingPolicy from its specification in YAML.
+pub(super) fn cluster_policy(name: &str, spec: &str) -> Policy {
+    cluster_policy_from(name, &yaml(spec))
+}
+
+pub(super) fn cluster_policy_from(name: &str, spec: &Value) -> Policy {
+    let (version, kind) = ("tracesteward.io/v1alpha1", "ClusterTracingPolicy");
+    read_cluster_policy(&json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}))
 }
 
 /// A value as kubectl reads it.
@@ -65,6 +77,10 @@ pub(super) fn read(object: &Value) -> Workload {
 pub(super) fn snapshot(policies: Vec<Policy>, workloads: &[Value]) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for policy in policies {
+        if policy.id.is_cluster() {
+            snapshot.cluster_policies.insert(policy.id.name.clone(), policy);
+            continue;
+        }
         let namespace = snapshot.namespaces.entry(policy.id.namespace.clone()).or_default();
         namespace.policies.insert(policy.id.name.clone(), policy);
     }

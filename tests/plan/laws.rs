@@ -6,7 +6,8 @@ use tracesteward::index::{Change, Dirty, ENV_NAMES, Policy, SecretId, SecretStat
 use tracesteward::plan::{apply_patch, plan, plan_workload, read_policy};
 
 use super::common::{
-    NAMESPACE, Tracked, applied, managed, plan_of, policy, policy_at, policy_object, read, workload_object,
+    NAMESPACE, Tracked, applied, cluster_policy_from, managed, plan_of, policy, policy_at, policy_object, read,
+    workload_object,
 };
 
 fn kind() -> impl Strategy<Value = WorkloadKind> {
@@ -28,8 +29,10 @@ fn spec() -> impl Strategy<Value = Value> {
         json!({"endpoint": "http://otel:4318/$(X)", "timeout": "1500ms", "compression": "gzip"}),
         json!({"endpoint": "http://otel:4317"}),
         json!({"collectorRef": {"name": "gateway"}}),
+        json!({"inherit": true}),
         json!({}),
     ]);
+    let limits = prop::sample::select(vec![json!(null), json!({"queueSize": 600}), json!({"batchSize": 1000})]);
     let sampling =
         prop::sample::select(vec![json!(null), json!({"ratio": 0.1}), json!({"profile": "low"}), json!({"ratio": 7})]);
     let service = prop::sample::select(vec![
@@ -39,24 +42,59 @@ fn spec() -> impl Strategy<Value = Value> {
     ]);
     let language = prop::sample::select(vec![json!(null), json!("python"), json!("java")]);
     let mode = prop::sample::select(vec![json!(null), json!({"mode": "Workload"}), json!({"mode": "None"})]);
-    let rest = (prop::collection::vec(target(), 0..3), 0..3_i32, prop::bool::weighted(0.9));
+    let rest = (prop::collection::vec(target(), 0..3), 0..3_i32, prop::bool::weighted(0.9), limits);
     (endpoint, sampling, service, language, mode, rest).prop_map(
-        |(export, sampling, service, language, injection, (targets, priority, enabled))| {
+        |(export, sampling, service, language, injection, (targets, priority, enabled, limits))| {
             json!({
                 "enabled": enabled, "priority": priority, "targets": targets, "export": export, "sampling": sampling,
-                "service": service, "language": language, "injection": injection, "logs": {"correlation": true},
+                "service": service, "language": language, "injection": injection, "logs": {"correlation": true}, "limits": limits,
             })
         },
     )
 }
 
+/// The specification of a ClusterTracingPolicy, mostly valid.
+fn cluster_spec() -> impl Strategy<Value = Value> {
+    let labels = prop::sample::select(vec![
+        json!(null),
+        json!({"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}}),
+        json!({"matchLabels": {"team": "x"}}),
+    ]);
+    let block = || {
+        (prop::bool::weighted(0.7), prop::option::of(any::<bool>()), spec()).prop_map(|(is, enabled, mut block)| {
+            let fields = block.as_object_mut().unwrap();
+            fields.remove("targets");
+            fields.remove("priority");
+            fields.insert("enabled".into(), json!(enabled));
+            if fields["service"]["name"].is_string() {
+                fields.remove("service");
+            }
+            if is { block } else { json!(null) }
+        })
+    };
+    let hosts = prop::sample::select(vec![json!(null), json!(null), json!(["otel"]), json!(["*.example.com"])]);
+    (labels, prop::collection::vec(target(), 0..2), 0..2_i32, block(), block(), hosts).prop_map(
+        |(namespaces, targets, priority, defaults, mut overrides, hosts)| {
+            if overrides.is_object() {
+                overrides["allowedEndpointHosts"] = hosts;
+            }
+            json!({"namespaceSelector": namespaces, "targets": targets, "priority": priority,
+                "defaults": defaults, "overrides": overrides})
+        },
+    )
+}
+
+/// Of both kinds.
 fn policies() -> impl Strategy<Value = Vec<Policy>> {
-    prop::collection::vec(spec(), 0..4).prop_map(|specs| {
-        let read = |(index, spec)| {
-            let name = format!("p{index}");
-            read_policy(&policy_object(&name, spec, NAMESPACE, None), NAMESPACE)
-        };
-        specs.iter().enumerate().map(read).collect()
+    let teams = prop::collection::vec(spec(), 0..4);
+    let above = prop::collection::vec(cluster_spec(), 0..3);
+    (teams, above).prop_map(|(teams, above)| {
+        let name = |index| format!("p{index}");
+        let teams = teams.iter().enumerate();
+        let teams =
+            teams.map(|(index, spec)| read_policy(&policy_object(&name(index), spec, NAMESPACE, None), NAMESPACE));
+        let above = above.iter().enumerate().map(|(index, spec)| cluster_policy_from(&name(index), spec));
+        teams.chain(above).collect()
     })
 }
 
@@ -165,11 +203,12 @@ proptest! {
 
     #[test]
     fn from_one_policy_to_another_is_the_same_as_from_none(one in policies(), other in policies(), object in workload()) {
+        // What is not valid now leaves in place what was there.
+        let mut other = other;
+        other.retain(|policy| policy.is_valid() && policy.collector().is_none());
         let through = applied(&object, plan_of(one, &object).intent());
         let held = plan_of(other.clone(), &through);
         prop_assume!(!matches!(held.decision, tracesteward::plan::Decision::Hold(_)));
-        // What is not valid leaves in place what was there.
-        prop_assume!(other.iter().all(Policy::is_valid));
         let direct = applied(&object, plan_of(other.clone(), &object).intent());
         let through = applied(&through, held.intent());
         let sorted = |object: &Value| {
@@ -235,23 +274,71 @@ proptest! {
     }
 
     #[test]
+    fn a_policy_that_selects_nothing_here_changes_nothing(policies in policies(), mut other in spec(), object in workload()) {
+        let before = plan_of(policies.clone(), &object);
+        let mut more = policies;
+        other["targets"] = json!([{"kind": "Deployment", "name": "nobody"}, {"kind": "CronJob", "selector": {"matchLabels": {"no": "body"}}}]);
+        more.push(read_policy(&policy_object("a", &other, NAMESPACE, None), NAMESPACE));
+        let elsewhere = json!({"namespaceSelector": {"matchLabels": {"no": "body"}}, "defaults": {"propagators": ["b3"]}, "overrides": {"enabled": false}});
+        more.push(cluster_policy_from("a", &elsewhere));
+        prop_assert_eq!(before, plan_of(more, &object));
+    }
+
+    #[test]
+    fn what_is_kept_up_to_date_is_what_is_made_anew(
+        one in policies(),
+        other in policies(),
+        workloads in prop::collection::vec(workload(), 0..4),
+        later in prop::collection::vec(workload(), 0..3),
+        gone in prop::collection::vec(any::<prop::sample::Index>(), 3),
+    ) {
+        let mut tracked = Tracked::new(None, []);
+        for change in changes(&one, &workloads).into_iter().chain(changes(&other, &later)) {
+            tracked.update(change);
+        }
+        let labels = [("team".to_owned(), "x".to_owned())].into();
+        tracked.update(Change::Namespace(NAMESPACE.into(), labels));
+        for index in gone {
+            let ids: Vec<_> = tracked.snapshot().policies().map(|policy| policy.id.clone()).collect();
+            if !ids.is_empty() {
+                tracked.update(Change::PolicyGone(index.get(&ids).clone()));
+            }
+            let ids: Vec<_> = tracked.snapshot().namespaces.values().flat_map(|known| known.workloads.keys()).cloned().collect();
+            if ids.len() > 1 {
+                tracked.update(Change::WorkloadGone(index.get(&ids).clone()));
+            }
+        }
+        let (anew, _) = plan(tracked.snapshot());
+        for policy in tracked.snapshot().policies() {
+            let report = tracked.planner.report(tracked.snapshot(), policy);
+            prop_assert_eq!(&report.status, &anew.policies[&policy.id], "{}", policy.id);
+        }
+    }
+
+    #[test]
     fn the_index_names_every_workload_whose_plan_changes(
         policies in policies(),
         workloads in prop::collection::vec(workload(), 1..4),
         changed in spec(),
+        above in cluster_spec(),
     ) {
         let mut index = Tracked::new(None, []);
         for change in changes(&policies, &workloads) {
             index.update(change);
         }
         let (before, _) = plan(index.snapshot());
-        let dirty = index.update(Change::Policy(read_policy(&policy_object("p0", &changed, NAMESPACE, None), NAMESPACE), None));
-        let (after, _) = plan(index.snapshot());
-        for (id, planned) in &after.workloads {
-            prop_assert!(before.workloads.get(id) == Some(planned) || dirty.workloads.contains(id), "{}", id);
-        }
-        for (id, status) in &after.policies {
-            prop_assert!(before.policies.get(id) == Some(status) || dirty.policies.contains(id), "{}", id);
+        let changed = read_policy(&policy_object("p0", &changed, NAMESPACE, None), NAMESPACE);
+        let mut before = before;
+        for change in [changed, cluster_policy_from("p0", &above)] {
+            let dirty = index.update(Change::Policy(change, None));
+            let (after, _) = plan(index.snapshot());
+            for (id, planned) in &after.workloads {
+                prop_assert!(before.workloads.get(id) == Some(planned) || dirty.workloads.contains(id), "{}", id);
+            }
+            for (id, status) in &after.policies {
+                prop_assert!(before.policies.get(id) == Some(status) || dirty.policies.contains(id), "{}", id);
+            }
+            before = after;
         }
     }
 }

@@ -7,3 +7,4 @@ mod common;
 mod env;
 mod inject;
 mod laws;
+mod merge;

@@ -211,16 +211,17 @@ fn discord(view: &View<'_>) -> Option<String> {
 
 /// What a ClusterTracingPolicy is about.
 fn cluster(view: &View<'_>) -> State {
-    match view.tally.counts.matched {
-        0 => State::new("True", "NoWorkloads", "No workload matches yet."),
-        matched => {
-            let message = format!(
-                "In force for {matched} workloads; for {} of them no TracingPolicy comes first.",
-                view.tally.won
-            );
-            State::new("True", "Programmed", message)
-        }
+    let (matched, won) = (view.tally.counts.matched, view.tally.won);
+    if matched == 0 {
+        return State::new("True", "NoWorkloads", "No workload matches yet.");
     }
+    let has_defaults = view.policy.cluster().is_some_and(|spec| spec.defaults.is_some());
+    let message = if has_defaults {
+        format!("In force for {matched} workloads; for {won} of them no TracingPolicy comes first.")
+    } else {
+        format!("The overrides hold for {matched} workloads.")
+    };
+    State::new("True", "Programmed", message)
 }
 
 /// The collector that what the policy selects exports to.

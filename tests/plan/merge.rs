@@ -1,0 +1,339 @@
+//! Several policies for one workload: what is in force, what holds it, and who is told.
+
+use serde_json::Value;
+use tracesteward::index::{Change, Policy, Snapshot};
+use tracesteward::plan::{Decision, HoldReason, Unresolved, WorkloadPlan, plan, plan_workload};
+
+use super::common::{Tracked, applied, cluster_policy, lines, plain, plan_of, policy, read, snapshot};
+
+const EXPORT: &str = "export: {endpoint: \"http://team:4317\"}";
+const BY_NAME: &str = "targets: [{kind: Deployment, name: web}]";
+
+fn team(name: &str, settings: &str) -> Policy {
+    let policy = policy(name, &format!("{{enabled: true, {EXPORT}, {settings}}}"));
+    assert!(policy.is_valid(), "{settings}: {:?}", policy.findings);
+    policy
+}
+
+fn cluster(name: &str, spec: &str) -> Policy {
+    let policy = cluster_policy(name, spec);
+    assert!(policy.is_valid(), "{spec}: {:?}", policy.findings);
+    policy
+}
+
+/// The value of a variable in the first container.
+fn value(plan: &WorkloadPlan, name: &str) -> Option<String> {
+    let lines = lines(&plan.containers.first()?.variables);
+    lines.iter().find_map(|line| line.strip_prefix(&format!("{name}=")).map(str::to_owned))
+}
+
+fn values(policies: Vec<Policy>, names: &[&str]) -> Vec<String> {
+    let plan = plan_of(policies, &plain());
+    assert_eq!(plan.decision, Decision::Inject);
+    names.iter().map(|name| value(&plan, name).unwrap_or_else(|| "-".to_owned())).collect()
+}
+
+#[test]
+fn weaker_policies_fill_in_what_stronger_ones_leave_open() {
+    let whole = team("whole", "sampling: {ratio: 0.5, parentBased: false}, propagators: [b3], limits: {spanEvents: 7}");
+    let named = team("named", &format!("{BY_NAME}, sampling: {{profile: high}}, limits: {{spanAttributes: 9}}"));
+    let names = [
+        "OTEL_TRACES_SAMPLER",
+        "OTEL_TRACES_SAMPLER_ARG",
+        "OTEL_PROPAGATORS",
+        "OTEL_SPAN_EVENT_COUNT_LIMIT",
+        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+    ];
+    let expected = ["traceidratio", "0.01", "b3", "7", "9"];
+    assert_eq!(values(vec![whole.clone(), named.clone()], &names), expected);
+    assert_eq!(values(vec![named, whole], &names), expected);
+}
+
+#[test]
+fn a_token_never_meets_an_endpoint_of_another_policy() {
+    let whole = policy(
+        "whole",
+        "{enabled: true, export: {endpoint: \"http://a:4317\", headersSecretRef: {name: h}, timeout: 3s}, language: go}",
+    );
+    let named = team("named", BY_NAME);
+    let plan = plan_of(vec![whole, named], &plain());
+    let lines = lines(&plan.containers[0].variables);
+    assert!(lines.iter().all(|line| !line.contains("HEADERS") && !line.contains("TIMEOUT")), "{lines:?}");
+    assert_eq!(
+        (value(&plan, "OTEL_EXPORTER_OTLP_ENDPOINT").as_deref(), &plan.secret),
+        (Some("http://team:4317"), &None)
+    );
+}
+
+#[test]
+fn defaults_are_the_weakest_and_overrides_the_strongest() {
+    let defaults = cluster(
+        "base",
+        "{defaults: {enabled: true, export: {endpoint: \"http://platform:4317\"}, sampling: {ratio: 0.1}, service: {attributes: {a: base, b: base}}}}",
+    );
+    let overrides = cluster(
+        "limits",
+        "{priority: -5, overrides: {limits: {spanAttributes: 64}, service: {attributes: {b: limits}}}}",
+    );
+    let names = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER_ARG", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"];
+    assert_eq!(
+        values(vec![defaults.clone()], &names),
+        ["http://platform:4317", "0.1", "-"],
+        "without any TracingPolicy"
+    );
+    let web = team("p", "sampling: {ratio: 0.3}, limits: {spanAttributes: 1000}, service: {attributes: {a: team}}");
+    let all = vec![defaults.clone(), overrides.clone(), web];
+    assert_eq!(values(all.clone(), &names), ["http://team:4317", "0.3", "64"]);
+    let attributes = values(all, &["OTEL_RESOURCE_ATTRIBUTES"]).remove(0);
+    assert!(attributes.starts_with("a=team,b=limits,"), "{attributes}");
+    // Overrides touch nothing that nobody selects.
+    let alone = plan_of(vec![overrides.clone()], &plain());
+    assert_eq!((alone.decision, alone.winner, alone.overrides), (Decision::Withdraw, None, vec![]));
+    assert_eq!(values(vec![defaults, overrides], &names), ["http://platform:4317", "0.1", "64"]);
+}
+
+#[test]
+fn of_several_defaults_and_overrides_the_higher_priority_wins() {
+    let block = |ratio: &str| {
+        format!("{{enabled: true, export: {{endpoint: \"http://c:4317\"}}, sampling: {{ratio: {ratio}}}}}")
+    };
+    let defaults =
+        |name, priority, ratio| cluster(name, &format!("{{priority: {priority}, defaults: {}}}", block(ratio)));
+    let overrides =
+        |name, priority, ratio| cluster(name, &format!("{{priority: {priority}, overrides: {}}}", block(ratio)));
+    let ratio = |policies| values(policies, &["OTEL_TRACES_SAMPLER_ARG"]).remove(0);
+    assert_eq!(ratio(vec![defaults("a", 1, "0.1"), defaults("b", 2, "0.2")]), "0.2");
+    assert_eq!(ratio(vec![defaults("a", 1, "0.1"), defaults("b", 1, "0.2")]), "0.1", "by name");
+    let all = vec![
+        defaults("a", 1, "0.1"),
+        overrides("b", 1, "0.2"),
+        overrides("c", 3, "0.3"),
+        team("t", "sampling: {ratio: 0.4}"),
+    ];
+    assert_eq!(ratio(all), "0.3");
+}
+
+#[test]
+fn enabled_is_decided_by_the_strongest_that_says_anything() {
+    let decision = |policies| plan_of(policies, &plain()).decision;
+    let on = "enabled: true, export: {endpoint: \"http://c:4317\"}";
+    let defaults = |enabled: &str| cluster("d", &format!("{{defaults: {{{enabled}}}}}"));
+    assert_eq!(decision(vec![defaults("sampling: {ratio: 1}")]), Decision::Withdraw, "absent: not traced");
+    assert_eq!(decision(vec![defaults(on)]), Decision::Inject);
+    assert_eq!(decision(vec![defaults(on), policy("p", "{enabled: false}")]), Decision::Withdraw);
+    assert_eq!(decision(vec![defaults("enabled: false, propagators: [b3]"), team("p", "")]), Decision::Inject);
+    let switch = |enabled: &str| cluster("o", &format!("{{overrides: {{{enabled}}}}}"));
+    assert_eq!(decision(vec![switch("enabled: false"), team("p", "")]), Decision::Withdraw);
+    assert_eq!(
+        decision(vec![switch("enabled: false"), policy("p", "{enabled: true}")]),
+        Decision::Withdraw,
+        "not valid either"
+    );
+    assert_eq!(decision(vec![switch(on), policy("p", "{enabled: false}")]), Decision::Inject);
+    // What a disabled policy would set is of no interest to others.
+    let off = policy("off", "{enabled: false, propagators: [b3], sampling: {ratio: 0.1}}");
+    let named = team("named", BY_NAME);
+    assert_eq!(values(vec![off, named], &["OTEL_PROPAGATORS", "OTEL_TRACES_SAMPLER"]), ["tracecontext,baggage", "-"]);
+    let base = defaults("enabled: false, propagators: [b3]");
+    assert_eq!(values(vec![base, team("p", "")], &["OTEL_PROPAGATORS"]), ["b3"], "settings for those who are on");
+}
+
+#[test]
+fn an_export_is_inherited_from_defaults_alone_and_as_a_whole() {
+    let inherit = policy(
+        "p",
+        "{enabled: true, export: {inherit: true, headersSecretRef: {name: mine}}, targets: [{kind: Deployment, name: web}]}",
+    );
+    let beside = policy("q", "{enabled: true, export: {endpoint: \"http://q:4317\"}}");
+    let decision = |policies| plan_of(policies, &plain()).decision;
+    let nothing = Decision::Hold(HoldReason::Unresolved(Unresolved::NothingToInherit));
+    assert_eq!(decision(vec![inherit.clone()]), nothing);
+    assert_eq!(decision(vec![inherit.clone(), beside.clone()]), nothing, "not from another team");
+    let defaults =
+        cluster("d", "{defaults: {export: {endpoint: \"http://d:4318\", headersSecretRef: {name: theirs}}}}");
+    let plan = plan_of(vec![inherit.clone(), beside, defaults.clone()], &plain());
+    assert_eq!(value(&plan, "OTEL_EXPORTER_OTLP_ENDPOINT").as_deref(), Some("http://d:4318"));
+    assert_eq!(value(&plan, "OTEL_EXPORTER_OTLP_PROTOCOL").as_deref(), Some("http/protobuf"));
+    assert_eq!(plan.secret.unwrap().name, "theirs");
+    let also = cluster("e", "{priority: 9, defaults: {export: {inherit: true}}}");
+    assert_eq!(decision(vec![also, defaults, inherit]), Decision::Inject, "defaults may inherit from weaker ones");
+}
+
+#[test]
+fn endpoints_of_teams_are_limited_to_allowed_hosts() {
+    let limit = |hosts: &str| cluster("limit", &format!("{{overrides: {{allowedEndpointHosts: {hosts}}}}}"));
+    let decision = |policies| plan_of(policies, &plain()).decision;
+    assert_eq!(decision(vec![limit("[team]"), team("p", "")]), Decision::Inject);
+    let refused = decision(vec![limit("[\"*.team\"]"), team("p", "")]);
+    let Decision::Hold(HoldReason::Unresolved(Unresolved::HostNotAllowed(by))) = refused else { panic!("{refused:?}") };
+    assert_eq!(by.described(), "ClusterTracingPolicy limit");
+    // What the platform itself names is allowed.
+    let inherit = policy("p", "{enabled: true, export: {inherit: true}}");
+    let defaults = cluster("d", "{defaults: {export: {endpoint: \"http://d:4317\"}}}");
+    assert_eq!(decision(vec![limit("[]"), inherit, defaults]), Decision::Inject);
+    // The strongest list counts, and one in a policy that is not valid lets nothing new through.
+    let stronger = cluster("a", "{priority: 1, overrides: {allowedEndpointHosts: [team]}}");
+    assert_eq!(decision(vec![limit("[]"), stronger, team("p", "")]), Decision::Inject);
+    let broken = cluster_policy("b", "{overrides: {allowedEndpointHosts: [other], sampling: {ratio: 7}}}");
+    assert_eq!(decision(vec![broken, team("p", "")]), Decision::Hold(HoldReason::Invalid));
+}
+
+#[test]
+fn namespaces_are_selected_by_their_labels() {
+    let on = "defaults: {enabled: true, export: {endpoint: \"http://c:4317\"}}";
+    let decision = |selector: &str, labels: Option<&[(&str, &str)]>| {
+        let mut snapshot =
+            snapshot(vec![cluster("c", &format!("{{namespaceSelector: {selector}, {on}}}"))], &[plain()]);
+        let labels = labels.map(|labels| labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect());
+        snapshot.namespaces.get_mut("shop").unwrap().labels = labels;
+        let namespace = &snapshot.namespaces["shop"];
+        plan_workload(&snapshot, namespace, namespace.workloads.values().next().unwrap()).decision
+    };
+    assert_eq!(decision("{matchLabels: {tier: prod}}", Some(&[("tier", "prod")])), Decision::Inject);
+    assert_eq!(decision("{matchLabels: {tier: prod}}", Some(&[("tier", "test")])), Decision::Withdraw);
+    assert_eq!(decision("{matchLabels: {tier: prod}}", None), Decision::Withdraw);
+    assert_eq!(decision("{matchLabels: {kubernetes.io/metadata.name: shop}}", None), Decision::Inject);
+    assert_eq!(decision("{}", None), Decision::Inject);
+}
+
+#[test]
+fn what_is_not_valid_adds_nothing_takes_nothing_and_blocks_nobody() {
+    let good = team("whole", "propagators: [b3], limits: {spanEvents: 5}");
+    let named = |ratio: &str| team("named", &format!("{BY_NAME}, sampling: {{ratio: {ratio}}}"));
+    let before = plan_of(vec![good.clone(), named("0.5")], &plain());
+    let live = applied(&plain(), before.intent());
+    // The weaker policy breaks, and changes what it says at that.
+    let broken =
+        policy("whole", &format!("{{enabled: true, {EXPORT}, propagators: [xray], limits: {{spanEvents: -1}}}}"));
+    assert!(!broken.is_valid());
+    let after = plan_of(vec![broken.clone(), named("0.5")], &live);
+    assert!(!after.needs_write, "{after:#?}");
+    let edited = plan_of(vec![broken.clone(), named("0.25")], &live);
+    assert_eq!(value(&edited, "OTEL_PROPAGATORS").as_deref(), Some("b3"), "it stays");
+    assert_eq!(value(&edited, "OTEL_SPAN_EVENT_COUNT_LIMIT").as_deref(), Some("5"), "it stays");
+    assert_eq!(value(&edited, "OTEL_TRACES_SAMPLER_ARG").as_deref(), Some("0.25"), "nobody is blocked");
+    // In a workload that had nothing of it, nothing of it appears.
+    let new = plan_of(vec![broken, named("0.5")], &plain());
+    assert_eq!(value(&new, "OTEL_PROPAGATORS").as_deref(), Some("tracecontext,baggage"));
+    assert_eq!(value(&new, "OTEL_SPAN_EVENT_COUNT_LIMIT"), None);
+    // Defaults and overrides that break are no different.
+    let overrides = |spec: &str| cluster_policy("o", &format!("{{overrides: {{{spec}}}}}"));
+    let before = plan_of(vec![overrides("propagators: [b3]"), named("0.5")], &plain());
+    let live = applied(&plain(), before.intent());
+    let broken = overrides("propagators: [b3], sampling: {ratio: 7}");
+    assert!(!plan_of(vec![broken, named("0.5")], &live).needs_write);
+    let off = overrides("enabled: false, sampling: {ratio: 7}");
+    assert_eq!(plan_of(vec![off, named("0.5")], &live).decision, Decision::Hold(HoldReason::Invalid));
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_not_injected() {
+    let base = team("whole", "limits: {queueSize: 600}");
+    let named = |batch: i32| team("named", &format!("{BY_NAME}, limits: {{batchSize: {batch}, queueSize: 2048}}"));
+    let limit = cluster("o", "{overrides: {limits: {queueSize: 1000}}}");
+    assert_eq!(plan_of(vec![base.clone(), named(500), limit.clone()], &plain()).decision, Decision::Inject);
+    let plan = plan_of(vec![base, named(1001), limit.clone()], &plain());
+    assert!(matches!(plan.decision, Decision::Hold(HoldReason::Discord(..))), "{:?}", plan.decision);
+    let (made, findings) = tracesteward::plan::plan(&snapshot(vec![named(1001), limit], &[plain()]));
+    let codes: Vec<_> = findings.iter().map(|finding| finding.code.as_str()).collect();
+    assert!(codes.contains(&"TRC0404"), "{codes:?}");
+    let status = made.policies.iter().find(|(id, _)| id.name == "named").unwrap().1;
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "SettingsDisagree"));
+}
+
+/// What a policy is told, `reason: message` in lines; and the message of `Accepted`.
+fn told(snapshot: &Snapshot, kind: &str, name: &str) -> (Vec<String>, String) {
+    let (made, _) = plan(snapshot);
+    let (_, status) = made.policies.iter().find(|(id, _)| id.kind() == kind && id.name == name).unwrap();
+    let accepted = status.conditions.iter().find(|condition| condition.type_ == "Accepted").unwrap();
+    let entries = status.attention.iter().map(|entry| format!("{}: {}", entry.reason, entry.message));
+    (entries.collect(), accepted.message.clone())
+}
+
+#[test]
+fn losers_are_told_who_won_and_with_what() {
+    let whole = team("whole", "sampling: {ratio: 0.5}, propagators: [b3]");
+    let named = team("named", &format!("{BY_NAME}, sampling: {{ratio: 0.1}}"));
+    let limits =
+        cluster("limits", "{overrides: {sampling: {ratio: 0.01}, export: {endpoint: \"http://platform:4317\"}}}");
+    let world = snapshot(vec![whole, named, limits], &[plain()]);
+    let (entries, accepted) = told(&world, "TracingPolicy", "whole");
+    assert_eq!(
+        entries,
+        [
+            "Superseded: another policy applies to this workload: TracingPolicy named comes first for Deployment/web, since it \
+          selects the workload by name; what it sets instead: sampling.ratio"
+        ]
+    );
+    assert!(accepted.ends_with("For 1 of 1 workloads TracingPolicy named comes first."), "{accepted}");
+    let (entries, accepted) = told(&world, "TracingPolicy", "named");
+    let expected = "a ClusterTracingPolicy overrides what this policy sets: ClusterTracingPolicy limits for Deployment/web: export, sampling.ratio";
+    assert_eq!(entries, [format!("OverriddenByCluster: {expected}")]);
+    assert!(accepted.ends_with(&format!("{expected}.")), "{accepted}");
+    assert_eq!(told(&world, "ClusterTracingPolicy", "limits").0, [""; 0]);
+}
+
+#[test]
+fn policies_of_the_same_rank_are_called_a_conflict() {
+    let one = team("a", "sampling: {ratio: 0.5}");
+    let other = team("b", "sampling: {ratio: 0.1}");
+    let (entries, _) = told(&snapshot(vec![one.clone(), other], &[plain()]), "TracingPolicy", "b");
+    assert_eq!(entries.len(), 1);
+    assert!(
+        entries[0].starts_with("Conflicted: two policies of the same rank set the same field differently"),
+        "{entries:?}"
+    );
+    assert!(entries[0].ends_with("since its name comes first; what it sets instead: sampling.ratio"), "{entries:?}");
+    // The same settings are no conflict.
+    let same = team("c", "sampling: {ratio: 0.5}");
+    let (entries, _) = told(&snapshot(vec![one, same], &[plain()]), "TracingPolicy", "c");
+    assert!(entries[0].starts_with("Superseded: "), "{entries:?}");
+}
+
+/// A Deployment of this name and namespace, with these labels.
+fn deployment(namespace: &str, name: &str, label: &str) -> Value {
+    let mut object = super::common::deployment(&format!("{{labels: {{app: {label}}}}}"), "[{name: app, image: i}]");
+    object["metadata"]["name"] = name.into();
+    object["metadata"]["namespace"] = namespace.into();
+    object
+}
+
+#[test]
+fn a_change_plans_again_what_it_can_affect_and_nothing_else() {
+    let mut world = Tracked::new(None, []);
+    let in_namespace = |namespace: &str, name: &str, spec: &str| {
+        super::common::policy_at(name, &format!("{{enabled: true, {EXPORT}, {spec}}}"), namespace, None)
+    };
+    world.update(Change::Policy(cluster("base", "{defaults: {sampling: {ratio: 0.5}}}"), None));
+    for namespace in (0..20).map(|number| format!("team-{number}")) {
+        let by_label = "targets: [{kind: Deployment, selector: {matchLabels: {app: web}}}]";
+        world.update(Change::Policy(in_namespace(&namespace, "whole", ""), None));
+        world.update(Change::Policy(in_namespace(&namespace, "web", by_label), None));
+        for number in 0..10 {
+            let label = if number < 3 { "web" } else { "other" };
+            world.update(Change::Workload(read(&deployment(&namespace, &format!("w{number}"), label)), None));
+        }
+    }
+    let mut cost = |change: Change| {
+        let before = world.planner.planned();
+        let dirty = world.update(change);
+        (world.planner.planned() - before, dirty.workloads.len(), dirty.policies.len())
+    };
+    assert_eq!(cost(Change::Workload(read(&deployment("team-7", "w5", "web")), None)), (1, 1, 3), "a label");
+    assert_eq!(cost(Change::Workload(read(&deployment("team-7", "w5", "web")), None)), (0, 0, 0), "nothing");
+    let by_label = "targets: [{kind: Deployment, selector: {matchLabels: {app: web}}}], sampling: {ratio: 0.1}";
+    assert_eq!(cost(Change::Policy(in_namespace("team-7", "web", by_label), None)).0, 4, "by selector");
+    assert_eq!(cost(Change::Policy(in_namespace("team-3", "whole", "language: go"), None)).0, 10, "by namespace");
+    let one = cluster(
+        "one",
+        "{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: team-1}}, overrides: {limits: {spanEvents: 1}}}",
+    );
+    assert_eq!(cost(Change::Policy(one, None)).0, 10, "by the label of a namespace");
+    assert_eq!(cost(Change::WorkloadGone(read(&deployment("team-7", "w5", "web")).id)).0, 0, "what is gone");
+    assert_eq!(
+        cost(Change::Policy(cluster("base", "{defaults: {sampling: {ratio: 0.4}}}"), None)).0,
+        199,
+        "all of them"
+    );
+}
