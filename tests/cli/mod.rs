@@ -3,6 +3,7 @@
 mod collectors;
 mod common;
 mod crds;
+mod explain;
 mod hostile;
 mod render;
 mod snapshots;
