@@ -17,7 +17,7 @@ use super::{
     live::{Cluster, Live, LiveError, Scope, load, runtime, secrets},
     load::{Loaded, Source},
     output::{complain, fail, print},
-    table::{Style, number},
+    table::{Style, number, say},
     validate::{colour, exit},
 };
 use crate::{
@@ -74,7 +74,9 @@ pub(super) fn run(args: &Args) -> Exit {
         Ok(compared) => compared,
         Err(error) => return fail(&error.to_string(), error.exit()),
     };
-    notes.iter().for_each(|note| complain(&format!("note: {note}")));
+    for note in notes {
+        complain(&format!("note: {note}"));
+    }
     report(&loaded);
     let text = match args.output {
         Format::Pretty => words(&difference, Style::new(io::stdout().is_terminal())),
@@ -136,7 +138,7 @@ fn words(difference: &Difference, style: Style) -> String {
     let mut text = String::new();
     let heading = |text: &mut String, any: bool, name: &str| {
         if any {
-            text.push_str(&format!("{}\n", style.bold(name)));
+            say(text, style.bold(name));
         }
     };
     heading(&mut text, !difference.workloads.is_empty(), "WORKLOADS");
@@ -148,7 +150,7 @@ fn words(difference: &Difference, style: Style) -> String {
     let (restarts, variables) = difference.counts();
     let verb = if variables == 1 { "changes" } else { "change" };
     let closing = format!("{} would restart, {} {verb}", number(restarts, "workload"), number(variables, "variable"));
-    text.push_str(&if difference.is_empty() { "Nothing would change.\n".to_owned() } else { format!("{closing}\n") });
+    say(&mut text, if difference.is_empty() { "Nothing would change." } else { &closing });
     text
 }
 
@@ -165,10 +167,10 @@ fn workload_words(workload: &WorkloadDifference, style: Style) -> String {
     let mut container = None;
     for change in &workload.variables {
         if container != Some(&change.container) {
-            text.push_str(&format!("    {}\n", visible(&change.container)));
+            say(&mut text, format!("    {}", visible(&change.container)));
             container = Some(&change.container);
         }
-        text.push_str(&format!("      {}\n", change_words(change, style)));
+        say(&mut text, format!("      {}", change_words(change, style)));
     }
     text
 }
@@ -201,7 +203,7 @@ fn policy_words(policy: &PolicyDifference) -> String {
     let before = policy.before.as_ref().map_or_else(|| "new".to_owned(), words);
     let mut text = format!("  {} {}: {before} -> {}\n", policy.id.kind(), policy.id, words(&policy.after));
     if policy.after.status != "True" {
-        text.push_str(&format!("    {}\n", visible(&policy.after.message)));
+        say(&mut text, format!("    {}", visible(&policy.after.message)));
     }
     text
 }
@@ -214,7 +216,7 @@ fn collector_words(collector: &CollectorDifference, style: Style) -> String {
     };
     let mut text = format!("  {} ({what})\n", style.bold(&format!("TracingCollector {}", collector.id)));
     for (object, change) in &collector.objects {
-        text.push_str(&format!("    {object}: {change}\n"));
+        say(&mut text, format!("    {object}: {change}"));
     }
     for (tier, before, after) in &collector.configurations {
         for line in unified(tier.as_str(), before, after).lines() {
@@ -257,7 +259,9 @@ fn id_value(id: &PolicyId) -> Value {
 fn workload_value(workload: &WorkloadDifference) -> Value {
     let of = |value: Option<&crate::index::EnvValue>| {
         let mut entry = Map::new();
-        value.into_iter().for_each(|value| env_value(&mut entry, value));
+        if let Some(value) = value {
+            env_value(&mut entry, value);
+        }
         value.map(|_| entry)
     };
     let variables = workload.variables.iter().map(|change| {

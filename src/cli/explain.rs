@@ -70,7 +70,9 @@ pub(super) fn run(args: &Args) -> Exit {
         Ok(world) => world,
         Err(error) => return fail(&error.to_string(), error.exit()),
     };
-    world.notes.iter().for_each(|note| complain(&format!("note: {note}")));
+    for note in &world.notes {
+        complain(&format!("note: {note}"));
+    }
     let style = Style::new(std::io::stdout().is_terminal());
     let verdict = world.complain();
     match answer(args, &world, subject, &name, style) {

@@ -3,7 +3,7 @@
 mod managers;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     io::{IsTerminal, Write as _},
     path::PathBuf,
     sync::Arc,
@@ -320,18 +320,16 @@ pub(super) async fn secrets(client: &Client, snapshot: &mut Snapshot, plan: &Pla
     let needed: BTreeSet<SecretId> =
         plan.workloads.values().filter_map(|plan| plan.secret.clone()).chain(own).collect();
     for id in needed {
-        let namespace = snapshot.namespaces.entry(id.namespace.clone()).or_default();
-        if !namespace.secrets.contains_key(&id.name) {
-            let state = look_at(client, &id).await.unwrap_or(SecretState::Unverified);
-            namespace.secrets.insert(id.name, state);
+        let known = &mut snapshot.namespaces.entry(id.namespace.clone()).or_default().secrets;
+        if let Entry::Vacant(place) = known.entry(id.name.clone()) {
+            place.insert(look_at(client, &id).await.unwrap_or(SecretState::Unverified));
         }
     }
     let keys: BTreeSet<_> = snapshot.collectors.values().flat_map(crate::index::Collector::secrets).collect();
     for id in keys {
-        let namespace = snapshot.namespaces.entry(id.namespace.clone()).or_default();
-        if !namespace.keys.contains_key(&(id.name.clone(), id.key.clone())) {
-            let state = look_at_key(client, &id).await.unwrap_or(SecretState::Unverified);
-            namespace.keys.insert((id.name, id.key), state);
+        let known = &mut snapshot.namespaces.entry(id.namespace.clone()).or_default().keys;
+        if let Entry::Vacant(place) = known.entry((id.name.clone(), id.key.clone())) {
+            place.insert(look_at_key(client, &id).await.unwrap_or(SecretState::Unverified));
         }
     }
 }

@@ -100,9 +100,11 @@ impl Laid {
         let Self { documents, snapshot, mut findings, places } = self;
         let offline = snapshot.assumes_permission;
         let (plan, found) = plan(&snapshot);
-        let is_meant = |finding: &Diagnostic| match offline {
-            true => is_known_offline(&snapshot, finding),
-            false => places.is_empty() || finding.object.as_ref().is_some_and(|object| places.contains_key(object)),
+        let is_meant = |finding: &Diagnostic| {
+            if offline {
+                return is_known_offline(&snapshot, finding);
+            }
+            places.is_empty() || finding.object.as_ref().is_some_and(|object| places.contains_key(object))
         };
         for finding in found.into_iter().filter(is_meant) {
             let document = finding.object.as_ref().and_then(|id| documents.get(*places.get(id)?));

@@ -63,7 +63,9 @@ async fn show(args: &Args) -> Result<Exit, LiveError> {
     let namespaces = BTreeSet::from([namespace.clone()]);
     let scope = Scope { everywhere: args.all_namespaces, namespaces, whole: BTreeSet::new() };
     let Live { snapshot, notes, seen, .. } = load(&client, &scope).await?;
-    notes.iter().for_each(|note| complain(&format!("note: {note}")));
+    for note in notes {
+        complain(&format!("note: {note}"));
+    }
     let only = (!args.all_namespaces).then_some(namespace);
     if args.watch {
         return Ok(watch::follow(args, client, seen, only.as_deref()).await);

@@ -125,6 +125,17 @@ fn line(text: &mut String, indent: &str, cells: &[String], widths: &[usize], pai
     text.push('\n');
 }
 
+/// Adds a piece to a text.
+pub(super) fn add(text: &mut String, piece: impl AsRef<str>) {
+    text.push_str(piece.as_ref());
+}
+
+/// Adds a line to a text.
+pub(super) fn say(text: &mut String, line: impl AsRef<str>) {
+    text.push_str(line.as_ref());
+    text.push('\n');
+}
+
 /// A number with its noun.
 pub(super) fn number(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };

@@ -10,13 +10,13 @@ use super::{
     world::World,
 };
 use crate::{
-    cli::table::{Style, Table, number},
+    cli::table::{Style, Table, number, say},
     diagnostics::{Diagnostic, format::visible},
     plan::explain::{CollectorExplanation, PolicyExplanation, Selected},
 };
 
 fn heading(text: &mut String, style: Style, name: &str) {
-    text.push_str(&format!("\n{}\n", style.bold(name)));
+    say(text, format!("\n{}", style.bold(name)));
 }
 
 fn conditions(conditions: &[Condition], style: Style) -> String {
@@ -71,11 +71,13 @@ pub(super) fn policy(world: &World, explanation: &PolicyExplanation, style: Styl
     text.push_str(&conditions(&explanation.conditions, style));
     if !explanation.no_effect.is_empty() {
         heading(&mut text, style, "WITHOUT EFFECT IN THIS VERSION");
-        explanation.no_effect.iter().for_each(|field| text.push_str(&format!("  {field}\n")));
+        for field in &explanation.no_effect {
+            say(&mut text, format!("  {field}"));
+        }
     }
     if explanation.workloads.is_empty() {
         let whole = if world.is_live { "in the cluster" } else { "in the input" };
-        text.push_str(&format!("\nIt selects no workload {whole} ({} known).\n", workloads_known(world)));
+        say(&mut text, format!("\nIt selects no workload {whole} ({} known).", workloads_known(world)));
         return text;
     }
     heading(&mut text, style, "WORKLOADS");
@@ -123,12 +125,15 @@ pub(super) fn collector(explanation: &CollectorExplanation, style: Style) -> Str
     if let Some(baseline) = explanation.baseline {
         let (policies, services) = (explanation.policies.len(), explanation.services.len());
         let services = number(services, "service");
-        text.push_str(&format!(
-            "  {} {}, {services} with rules of their own; baseline {}\n",
-            policies,
-            if policies == 1 { "policy" } else { "policies" },
-            baseline.decimal()
-        ));
+        say(
+            &mut text,
+            format!(
+                "  {} {}, {services} with rules of their own; baseline {}",
+                policies,
+                if policies == 1 { "policy" } else { "policies" },
+                baseline.decimal()
+            ),
+        );
     }
     if !explanation.findings.is_empty() {
         heading(&mut text, style, "FINDINGS");
@@ -141,7 +146,7 @@ pub(super) fn collector(explanation: &CollectorExplanation, style: Style) -> Str
     if !explanation.policies.is_empty() {
         heading(&mut text, style, "POLICIES");
         for policy in &explanation.policies {
-            text.push_str(&format!("  {} {}\n", policy.kind(), visible(&policy.to_string())));
+            say(&mut text, format!("  {} {}", policy.kind(), visible(&policy.to_string())));
         }
     }
     if !explanation.services.is_empty() {

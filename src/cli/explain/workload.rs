@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::world::World;
 use crate::{
     api::{HEADERS_KEY, TargetKind},
-    cli::table::{Style, Table},
+    cli::table::{Style, Table, add, say},
     diagnostics::{Diagnostic, format::visible},
     index::{EnvValue, PolicyId},
     plan::{
@@ -87,28 +87,26 @@ pub(super) fn pretty(world: &World, explanation: &Explanation, style: Style) -> 
     let id = &explanation.id;
     let mut text = format!("{}\n  {}\n", style.bold(&visible(&id.to_string())), visible(&explanation.summary));
     if !explanation.reasons.is_empty() {
-        text.push_str(&format!("\n{}\n", style.bold("WHAT TO KNOW")));
+        say(&mut text, format!("\n{}", style.bold("WHAT TO KNOW")));
         text.push_str(&reasons(&explanation.reasons, style));
     }
     if !explanation.policies.is_empty() {
-        text.push_str(&format!(
-            "\n{}\n{}",
-            style.bold("POLICIES, the strongest first"),
-            policies(&explanation.policies, style)
-        ));
+        add(
+            &mut text,
+            format!("\n{}\n{}", style.bold("POLICIES, the strongest first"), policies(&explanation.policies, style)),
+        );
     }
     if !explanation.fields.is_empty() {
-        text.push_str(&format!("\n{}\n{}", style.bold("SETTINGS"), settings(world, &explanation.fields, style)));
+        add(&mut text, format!("\n{}\n{}", style.bold("SETTINGS"), settings(world, &explanation.fields, style)));
     }
     for container in &explanation.containers {
         // Nothing to say of a container that nobody selects.
         if !container.variables.is_empty() || !container.withheld.is_empty() || !container.leaving.is_empty() {
             let name = visible(&container.name);
-            text.push_str(&format!(
-                "\n{}\n{}",
-                style.bold(&format!("CONTAINER {name}")),
-                variables(world, container, style)
-            ));
+            add(
+                &mut text,
+                format!("\n{}\n{}", style.bold(&format!("CONTAINER {name}")), variables(world, container, style)),
+            );
         }
     }
     text
@@ -130,7 +128,7 @@ fn policies(policies: &[Ranked], style: Style) -> String {
     for ranked in policies {
         table.row([
             policy_words(&ranked.policy, ranked.part),
-            ranked.specificity.describe().to_owned(),
+            ranked.selects().to_owned(),
             ranked.priority.to_string(),
             ranked.created.clone().unwrap_or_else(|| "-".to_owned()),
             ranked.before_next.unwrap_or("-").to_owned(),
@@ -252,7 +250,7 @@ fn part_word(part: Part) -> &'static str {
 fn ranked_value(ranked: &Ranked) -> Value {
     let mut value = policy_value(&ranked.policy);
     value["part"] = part_word(ranked.part).into();
-    value["specificity"] = ranked.specificity.describe().into();
+    value["specificity"] = ranked.selects().into();
     value["priority"] = ranked.priority.into();
     value["created"] = json!(ranked.created);
     value["why"] = json!(ranked.before_next);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{Export, Settings, condition},
-    cli::table::{Style, Table},
+    cli::table::{Style, Table, add as text_add},
     index::{Collector, Policy, Snapshot},
     plan::{Plan, explain::Verdict, plan},
 };
@@ -93,7 +93,7 @@ impl<'a> Overview<'a> {
         let mut add = |name: &str, table: &Table| {
             if !table.is_empty() {
                 let apart = if text.is_empty() { "" } else { "\n" };
-                text.push_str(&format!("{apart}{}\n{}", style.bold(name), table.print("  ", style)));
+                text_add(&mut text, format!("{apart}{}\n{}", style.bold(name), table.print("  ", style)));
             }
         };
         add("POLICIES", &self.policy_table());

@@ -97,7 +97,7 @@ fn enabled(attachment: &Attachment<'_>) -> Option<Setting> {
     let said = |attached: &Attached<'_>| {
         Some((attached.enabled()?, origin(attached, FieldPath::fields(attached.part.root()).field("enabled"))))
     };
-    let value = winner.as_ref().and_then(|winner| winner.enabled());
+    let value = winner.as_ref().and_then(Attached::enabled);
     let lost =
         all.filter(|attached| winner.as_ref().is_none_or(|winner| !is_same(attached, winner))).filter_map(|attached| {
             let (other, origin) = said(attached).filter(|(other, _)| Some(*other) != value)?;

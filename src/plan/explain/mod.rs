@@ -42,6 +42,16 @@ pub enum Verdict {
     Excluded,
 }
 
+impl Ranked {
+    /// How it means the workload, in words.
+    pub const fn selects(&self) -> &'static str {
+        match self.part {
+            Part::Overrides => "overrides of the cluster",
+            Part::Policy | Part::Defaults => self.specificity.describe(),
+        }
+    }
+}
+
 impl Verdict {
     /// The word.
     pub const fn as_str(self) -> &'static str {

@@ -128,9 +128,10 @@ fn disabled(fields: &[Setting]) -> Reason {
     let overruled: Vec<_> = setting.lost.iter().map(|lost| lost.origin.policy.described()).collect();
     let over = if overruled.is_empty() { String::new() } else { format!("; it overrules {}", overruled.join(", ")) };
     let reason = if origin.policy.is_cluster() { "DisabledByCluster" } else { "Disabled" };
-    let help = match origin.policy.is_cluster() {
-        true => "Ask whoever runs the cluster: this switch is the platform's.".to_owned(),
-        false => format!("Set {} to true.", origin.path),
+    let help = if origin.policy.is_cluster() {
+        "Ask whoever runs the cluster: this switch is the platform's.".to_owned()
+    } else {
+        format!("Set {} to true.", origin.path)
     };
     Reason::new(reason, format!("It is switched off by {}{over}.", place(origin)), help)
 }

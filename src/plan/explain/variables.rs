@@ -119,10 +119,12 @@ pub(super) fn unselected(view: &View<'_>, live: &Container) -> Option<&'static s
         return None;
     }
     let is_listed = view.settings.containers.as_ref().is_some_and(|names| !names.is_empty());
-    match SIDECARS.contains(&live.name.as_str()) && !is_listed {
-        true => Some("it is a known sidecar, and the setting `containers` does not name it"),
-        false => Some("the setting `containers` does not name it"),
-    }
+    let is_sidecar = SIDECARS.contains(&live.name.as_str()) && !is_listed;
+    Some(if is_sidecar {
+        "it is a known sidecar, and the setting `containers` does not name it"
+    } else {
+        "the setting `containers` does not name it"
+    })
 }
 
 /// What feeds each variable: those of the fields that are in force, else what is derived.
@@ -174,10 +176,8 @@ fn protocol(view: &View<'_>) -> &'static str {
 }
 
 fn service_name(view: &View<'_>) -> &'static str {
-    match view.workload.attributes.get("service.name").is_some_and(|name| !name.is_empty()) {
-        true => "the annotation resource.opentelemetry.io/service.name",
-        false => "the workload's name",
-    }
+    let is_annotated = view.workload.attributes.get("service.name").is_some_and(|name| !name.is_empty());
+    if is_annotated { "the annotation resource.opentelemetry.io/service.name" } else { "the workload's name" }
 }
 
 fn attributes(view: &View<'_>, fields: &[Setting]) -> Vec<Feed> {
