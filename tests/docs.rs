@@ -90,6 +90,15 @@ fn the_reference_has_every_field_and_every_variable_and_no_other() {
     known.extend(ENV_NAMES.map(str::to_owned));
     lists_exactly("docs/reference/policy.md", &known);
     lists_exactly("docs/reference/collector.md", &known_fields("TracingCollector"));
+    // What the blocks have in common with a TracingPolicy is on its page.
+    let policy = known_fields("TracingPolicy");
+    let is_shared = |field: &String| {
+        let block = field.strip_prefix("defaults.").or_else(|| field.strip_prefix("overrides."));
+        policy.contains(field) && field != "priority"
+            || block.is_some_and(|rest| rest != "enabled" && policy.contains(rest))
+    };
+    let own = known_fields("ClusterTracingPolicy").into_iter().filter(|field| !is_shared(field)).collect();
+    lists_exactly("docs/reference/cluster-policy.md", &own);
 }
 
 #[test]

@@ -202,6 +202,15 @@ catalogue! {
     TRC0305 Error "the sampling rules take more than a quarter of what a configuration can hold, and are left out"
         "Use fewer or shorter rules, or fewer services in one policy: each service carries all of them.";
 
+    TRC0306 Warning "ratios without effect: the collector keeps every trace of the service"
+        "Take the service out of the collector's spec.sampling.keep.services, or remove the ratios.";
+    TRC0307 Info "a ratio below the collector's baseline holds only for traces in which no other service offers more"
+        "Nothing to do where requests end in this service; else lower the baseline, or the ratios of the services that call it.";
+    TRC0308 Warning "the keep rule changes nothing: the collector keeps these traces anyway"
+        "Change the collector's spec.sampling.keep, or remove the rule from the policy.";
+    TRC0309 Warning "head and tail ratios multiply"
+        "Leave the head ratio at 1 where the collector samples, or leave the tail to keep what arrives.";
+
     TRC0401 Info "another policy applies to this workload"
         "More specific targets win, then the higher priority, then the older policy.";
     TRC0402 Warning "two policies have sampling rules for one service: the collector follows one of them"

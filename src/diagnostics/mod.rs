@@ -59,6 +59,13 @@ impl Diagnostic {
         self
     }
 
+    /// Says before the general advice why the finding is true here.
+    #[must_use]
+    pub fn proof(mut self, proof: impl AsRef<str>) -> Self {
+        self.help = format!("{} {}", proof.as_ref(), self.code.help());
+        self
+    }
+
     /// Names the object that the finding is about.
     #[must_use]
     pub fn on(mut self, object: ObjectId) -> Self {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     MAX_ATTENTION, MAX_MESSAGE, View, conditions,
+    reach::reach,
     tally::{Beaten, is_watched, name_for},
 };
 use crate::{
@@ -31,6 +32,7 @@ pub(super) fn findings(view: &View<'_>) -> Vec<Diagnostic> {
     findings.extend(secret(view));
     findings.extend(unresolved(view));
     findings.extend(discords(view));
+    findings.extend(reach(view));
     findings.extend(beaten(view));
     findings.extend(overrides(view));
     findings
@@ -233,6 +235,9 @@ pub(super) fn attention(view: &View<'_>, findings: &[Diagnostic]) -> Vec<Attenti
     for finding in findings {
         let (rank, reason) = match finding.code {
             Code::TRC0204 => (1, "ContainerNotFound"),
+            Code::TRC0301 | Code::TRC0302 | Code::TRC0306 | Code::TRC0308 | Code::TRC0309 => {
+                (6, "SamplingWithoutEffect")
+            }
             Code::TRC0504 => (6, "SharedServiceName"),
             Code::TRC0403 => (7, "Conflicted"),
             Code::TRC0405 => (8, "OverriddenByCluster"),
