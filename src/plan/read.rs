@@ -13,7 +13,7 @@ use super::{schema, validate};
 use crate::{
     api::{TracingPolicyStatus, crds, target::is_object_name},
     diagnostics::{Code, Diagnostic, FieldPath, Severity},
-    index::{Policy, PolicyId, PolicySpec},
+    index::{Ignored, Policy, PolicyId, PolicySpec},
 };
 
 /// The schema of a kind of the API group, as it is in its CRD.
@@ -48,6 +48,8 @@ pub fn read_policy(object: &Value, namespace: &str) -> Policy {
         None => PolicySpec::Unreadable { targets: None },
     };
     findings.extend(names(text("/metadata/name"), &namespace));
+    let ignored = Ignored::of(object);
+    ignored.apply(&mut findings);
     findings.sort();
     findings.dedup();
     Policy {
@@ -57,6 +59,7 @@ pub fn read_policy(object: &Value, namespace: &str) -> Policy {
         created: text("/metadata/creationTimestamp").map(str::to_owned),
         spec,
         findings,
+        ignored,
         // A status that somebody else has broken is replaced by the right one.
         status: object
             .get("status")

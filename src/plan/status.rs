@@ -55,15 +55,19 @@ pub fn reports(snapshot: &Snapshot, namespace: &Namespace, plans: &[Planned<'_>]
 /// The report of one policy; `plans` are those of the workloads that it selects.
 pub fn report(snapshot: &Snapshot, namespace: &Namespace, policy: &Policy, plans: &[&Planned<'_>]) -> Report {
     let view = View { snapshot, namespace, policy, plans };
-    let missing_targets = missing_targets(&view);
-    let missing_containers = missing_containers(&view);
-    let shared = shared_names(&view);
+    let ignored = &policy.ignored;
+    let mut missing_targets = missing_targets(&view);
+    missing_targets.retain(|(finding, _)| !ignored.covers(finding.code));
+    let mut missing_containers = missing_containers(&view);
+    ignored.leave_out(&mut missing_containers);
+    let shared = shared_names(&view).filter(|finding| !ignored.covers(finding.code));
     let counts = counts(&view);
     let mut findings: Vec<_> = missing_targets.iter().map(|(finding, _)| finding.clone()).collect();
     findings.extend(missing_containers.clone());
     findings.extend(shared.clone());
     findings.extend(secret_finding(&view));
     findings.extend(unresolved_finding(&view));
+    ignored.leave_out(&mut findings);
     let attention = attention(&view, &missing_targets, &missing_containers, shared.as_ref());
     let status = TracingPolicyStatus {
         observed_generation: Some(policy.generation),
@@ -258,6 +262,7 @@ fn attention(
             let (rank, reason) = match finding.code {
                 Code::TRC0501 => (3, "Overridden"),
                 Code::TRC0502 => (4, "DuplicateVariables"),
+                Code::TRC0133 => (5, "IgnoredWithoutEffect"),
                 _ => (5, "EnvFromNotSeen"),
             };
             ranked.push((rank, entry(workload, reason, finding.message)));

@@ -5,5 +5,6 @@ mod collector;
 mod collectors;
 mod common;
 mod env;
+mod ignored;
 mod inject;
 mod laws;

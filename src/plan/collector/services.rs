@@ -61,7 +61,7 @@ pub(super) fn participants<'a>(snapshot: &'a Snapshot, collector: &CollectorId) 
             };
             let other =
                 claims.iter().map(|claim| claim.policy).find(|policy| policy.id != winner.id && tail(policy).is_some());
-            if let Some(other) = other {
+            if let Some(other) = other.filter(|other| !other.ignored.covers(Code::TRC0402)) {
                 participants.findings.push(shared(&service, winner, other));
             }
             if let Some(tail) = tail(winner) {
