@@ -40,8 +40,8 @@ pub(super) struct Source {
     /// Warnings and notes that are left out, by their codes; several with commas between them.
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = code::of_no_error)]
     allow: Vec<Code>,
-    /// Says nothing about files without any object of tracesteward.io that are not what they should be, such as values and
-    /// templates of charts.
+    /// Does not complain about files without any object of tracesteward.io that cannot be read or are no objects, such as
+    /// values and templates of charts.
     #[arg(long)]
     skip_others: bool,
 }
@@ -92,24 +92,25 @@ impl Source {
         });
         Loaded { notes: notes.collect(), documents: reading.documents, snapshot, plan, findings, summary }
     }
-}
 
-impl Source {
     /// Takes out what was not asked for.
     fn leave_out(&self, documents: &[Document], findings: &mut Vec<Located>) {
         findings.retain(|found| !self.allow.contains(&found.diagnostic.code));
         if self.skip_others {
-            let others = documents.iter().map(Document::file).filter(|file| !is_ours(file.text().as_bytes()));
-            let others: BTreeSet<_> = others.map(|file| file.name()).collect();
+            // Each file once, however many documents it has.
+            let files: BTreeMap<_, _> = documents.iter().map(|one| (one.file().name(), one.file().text())).collect();
+            let others = files.into_iter().filter(|(_, text)| !is_ours(text.as_bytes())).map(|(name, _)| name);
+            let others: BTreeSet<_> = others.collect();
             let is_other = |found: &Located| found.place.as_ref().is_some_and(|place| others.contains(&*place.file));
             findings.retain(|found| !(found.diagnostic.code.is_unreadable() && is_other(found)));
         }
     }
 }
 
-/// Whether a file is about tracing at all: one that never says so cannot hold an object of the API group.
+/// Whether a file says anywhere that it holds an object of the API group, readable or not. An annotation of ours does not.
 fn is_ours(text: &[u8]) -> bool {
-    text.windows(GROUP.len()).any(|window| window == GROUP.as_bytes())
+    let mark = format!("{GROUP}/v");
+    text.windows(mark.len()).any(|window| window == mark.as_bytes())
 }
 
 struct Intake<'a> {

@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args) -> Exit {
         Format::Json => format!("{}\n", json(findings, summary)),
         Format::Sarif => format!("{}\n", sarif(findings)),
         Format::Github => github(findings),
-        Format::Junit => junit(findings, summary, warnings_fail),
+        Format::Junit => junit(findings, warnings_fail),
     };
     print(&text).max(exit(findings, warnings_fail))
 }

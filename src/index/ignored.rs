@@ -38,7 +38,7 @@ impl Ignored {
                 Some(code) => ignored.without_effect.push(format!("{code} is an error")),
                 None => {
                     let word: String = word.chars().take(REPEATED.1).collect();
-                    ignored.without_effect.push(Code::unknown(&word));
+                    ignored.without_effect.push(Code::unknown(&word.escape_debug().to_string()));
                 }
             }
         }

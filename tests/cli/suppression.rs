@@ -1,5 +1,7 @@
 //! What is left out: by `--allow`, by annotation, and files of others by `--skip-others`.
 
+use tracesteward::diagnostics::{Code, pages::Page};
+
 use super::common::{BAD, Files, GOOD, WARNING, WORKLOAD, run, run_with};
 
 const LEAVE_OUT: &str = "tracesteward.io/ignore";
@@ -72,6 +74,15 @@ fn an_annotation_leaves_findings_about_its_object_out() {
 }
 
 #[test]
+fn a_policy_that_is_not_followed_may_know_it() {
+    let shared = Page::of(Code::TRC0402).example;
+    assert_eq!(codes(shared, &[]), ["TRC0402"]);
+    let known = format!("{{name: worker, namespace: shop, annotations: {{{LEAVE_OUT}: TRC0402}}}}");
+    let known = shared.replace("{name: worker, namespace: shop}", &known);
+    assert!(known != shared && codes(&known, &[]).is_empty());
+}
+
+#[test]
 fn errors_are_never_left_out_and_words_without_effect_are_named() {
     let answer = run_with(&["validate", "-"], &annotated(BAD, "TRC0101, TRC9999"));
     assert_eq!(answer.code, Some(1), "{answer:?}");
@@ -89,7 +100,7 @@ fn errors_are_never_left_out_and_words_without_effect_are_named() {
 
 #[test]
 fn files_of_others_are_not_complained_about_where_that_is_asked_for() {
-    let chart = "{{- if .Values.enabled }}\napiVersion: v1\n{{- end }}\n";
+    let chart = "{{- if .Values.enabled }}\nmetadata: {annotations: {tracesteward.io/ignore: TRC0503}}\n{{- end }}\n";
     let files = Files::new(&[
         ("values.yaml", "replicaCount: 1\n"),
         ("package.json", "{\"name\": \"web\"}\n"),
@@ -131,15 +142,24 @@ fn the_hook_runs_as_it_is_written() {
     }
     let entry: Vec<_> = hook["entry"].as_str().unwrap().split(' ').collect();
     let ["tracesteward", arguments @ ..] = entry.as_slice() else { panic!("{entry:?}") };
-    let files =
-        Files::new(&[("values.yaml", "replicaCount: 1\n"), ("good.yaml", GOOD), ("-o.yaml", GOOD), ("bad.yaml", BAD)]);
-    for (names, code) in [
-        (&["values.yaml"][..], 0),
-        (&["values.yaml", "good.yaml"], 0),
-        (&["-o.yaml"], 0),
-        (&["good.yaml", "bad.yaml"], 1),
+    let files = Files::new(&[
+        ("values.yaml", "replicaCount: 1\n"),
+        ("good.yaml", GOOD),
+        ("-o.yaml", GOOD),
+        ("bad.yaml", BAD),
+        ("warning.yaml", WARNING),
+    ]);
+    assert_eq!(hook["args"], serde_json::json!(["--"]));
+    // The command, its arguments or what the user sets in their place, and the names of the files.
+    for (args, names, code) in [
+        (&["--"][..], &["values.yaml"][..], 0),
+        (&["--"], &["values.yaml", "good.yaml"], 0),
+        (&["--"], &["-o.yaml"], 0),
+        (&["--"], &["good.yaml", "bad.yaml"], 1),
+        (&["--fail-on", "warning"], &["values.yaml", "warning.yaml"], 1),
+        (&["--fail-on=warning", "--allow=TRC0120"], &["values.yaml", "warning.yaml"], 0),
     ] {
-        let all: Vec<_> = arguments.iter().chain(names).copied().collect();
+        let all: Vec<_> = arguments.iter().chain(args).chain(names).copied().collect();
         let answer = files.run(&all);
         assert_eq!(answer.code, Some(code), "{all:?}: {answer:?}");
     }

@@ -12,14 +12,14 @@ const WARNED: &str = "{enabled: true, targets: [{kind: Deployment, name: web}, {
 
 fn policy(ignore: Option<&str>) -> Policy {
     let mut object = policy_object("p", &yaml(WARNED), NAMESPACE, None);
-    object["metadata"]["annotations"] = json!({(IGNORE): ignore});
+    object["metadata"]["annotations"] = json!({(IGNORE): ignore.unwrap_or_default()});
     read_policy(&object, NAMESPACE)
 }
 
 fn workload(ignore: Option<&str>) -> Value {
     let mut object =
         deployment("{}", "[{name: app, envFrom: [{secretRef: {name: a}}], env: [{name: OTEL_SERVICE_NAME}]}]");
-    object["metadata"]["annotations"] = json!({(IGNORE): ignore});
+    object["metadata"]["annotations"] = json!({(IGNORE): ignore.unwrap_or_default()});
     object
 }
 
