@@ -47,7 +47,7 @@ fn statuses_say_what_the_command_line_says() {
     let (codes, status) = planned(policy(None), &workload(None));
     assert_eq!(codes, ["TRC0120", "TRC0201", "TRC0203", "TRC0204", "TRC0501", "TRC0503"]);
     assert!(message(&status, types::ACCEPTED).contains("TRC0120"));
-    assert_eq!(reasons(&status), ["ContainerNotFound", "TargetNotFound", "Overridden", "EnvFromNotSeen"]);
+    assert_eq!(reasons(&status), ["TargetNotFound", "ContainerNotFound", "Overridden", "EnvFromNotSeen"]);
 
     let (codes, status) = planned(policy(Some("TRC0120,TRC0203,TRC0204,TRC0201")), &workload(Some("TRC0501 TRC0503")));
     assert_eq!(codes, [""; 0]);
