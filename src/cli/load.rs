@@ -1,7 +1,7 @@
 //! From command-line arguments to a [`Snapshot`]: what `validate` and `render` begin with.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
     path::PathBuf,
     sync::Arc,
@@ -11,7 +11,7 @@ use k8s_openapi::ByteString;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::input;
+use super::{explain::code, input};
 use crate::{
     api::{GROUP, HEADERS_KEY, VERSION},
     diagnostics::{
@@ -35,6 +35,13 @@ pub(super) struct Source {
     /// The namespace of objects that name none.
     #[arg(short, long, default_value = "default", value_name = "NAMESPACE")]
     pub(super) namespace: String,
+    /// Warnings and notes that are left out, by their codes; several with commas between them.
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = code::of_no_error)]
+    allow: Vec<Code>,
+    /// Does not complain about files without any object of tracesteward.io that cannot be read or are no objects, such as
+    /// values and templates of charts.
+    #[arg(long)]
+    skip_others: bool,
 }
 
 /// Everything that was read, planned and found.
@@ -53,7 +60,8 @@ pub(super) struct Loaded {
 impl Source {
     /// Reads, plans, and collects what is wrong.
     pub(super) fn load(&self) -> Loaded {
-        let reading = input::read(&self.files, &mut io::stdin().lock());
+        let reading =
+            input::read_minding(&self.files, &mut io::stdin().lock(), |text| !self.skip_others || is_ours(text));
         let mut findings = reading.diagnostics;
         findings.extend(repeated(&reading.documents, &self.namespace));
         let snapshot = Snapshot { assumes_permission: true, ..Snapshot::default() };
@@ -70,6 +78,7 @@ impl Source {
                 document.map_or_else(|| Located::from(finding.clone()), |document| document.located(finding.clone())),
             );
         }
+        self.leave_out(&reading.documents, &mut findings);
         sort(&mut findings);
         let summary = Summary::of(&findings, reading.documents.len());
         let notes = assumptions(&snapshot).into_iter().map(|(policy, collector)| {
@@ -81,6 +90,25 @@ impl Source {
         });
         Loaded { notes: notes.collect(), documents: reading.documents, snapshot, plan, findings, summary }
     }
+
+    /// Takes out what was not asked for.
+    fn leave_out(&self, documents: &[Document], findings: &mut Vec<Located>) {
+        findings.retain(|found| !self.allow.contains(&found.diagnostic.code));
+        if self.skip_others {
+            // Each file once, however many documents it has.
+            let files: BTreeMap<_, _> = documents.iter().map(|one| (one.file().name(), one.file().text())).collect();
+            let others = files.into_iter().filter(|(_, text)| !is_ours(text.as_bytes())).map(|(name, _)| name);
+            let others: BTreeSet<_> = others.collect();
+            let is_other = |found: &Located| found.place.as_ref().is_some_and(|place| others.contains(&*place.file));
+            findings.retain(|found| !(found.diagnostic.code.is_unreadable() && is_other(found)));
+        }
+    }
+}
+
+/// Whether a file says anywhere that it holds an object of the API group, readable or not. An annotation of ours does not.
+fn is_ours(text: &[u8]) -> bool {
+    let mark = format!("{GROUP}/v");
+    text.windows(mark.len()).any(|window| window == mark.as_bytes())
 }
 
 struct Intake<'a> {
@@ -239,7 +267,7 @@ fn is_known_offline(snapshot: &Snapshot, finding: &Diagnostic) -> bool {
     match finding.code {
         Code::TRC0203 => namespace.is_some_and(|namespace| !namespace.workloads.is_empty()),
         Code::TRC0205 => has_collectors_there(snapshot, finding),
-        Code::TRC0206 => false,
+        Code::TRC0206 => !snapshot.cluster_policies.is_empty(),
         _ => true,
     }
 }

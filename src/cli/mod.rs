@@ -1,6 +1,8 @@
 //! The command line: one file a command.
 
 mod crds;
+mod docs;
+mod explain;
 pub mod input;
 mod load;
 mod operator;
@@ -24,6 +26,9 @@ enum Command {
     Validate(validate::Args),
     Render(render::Args),
     Crds(crds::Args),
+    Explain(explain::Args),
+    #[command(hide = true)]
+    Docs(docs::Args),
 }
 
 /// How a command ended (DESIGN section 7).
@@ -57,6 +62,8 @@ pub fn run() -> u8 {
         Command::Validate(args) => validate::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Crds(args) => crds::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Docs(args) => docs::run(&args),
     };
     exit as u8
 }

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use super::{Exit, load::Source, output::print};
 use crate::diagnostics::{
     Located, Severity,
-    format::{json, pretty},
+    format::{compact, github, json, junit, pretty, sarif},
 };
 
 /// Checks TracingPolicies and TracingCollectors, and what they refer to as far as it is among the files. Needs no cluster.
@@ -27,8 +27,16 @@ pub(super) struct Args {
 enum Format {
     /// For people: source line, help, summary.
     Pretty,
+    /// One line a finding: `file:line:column: severity CODE object field: message`.
+    Compact,
     /// One object, `{"version": 1, "diagnostics": [...], "summary": {...}}`.
     Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// Workflow commands of GitHub Actions.
+    Github,
+    /// A report of tests, for CI servers.
+    Junit,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,11 +49,17 @@ enum FailOn {
 
 pub(super) fn run(args: &Args) -> Exit {
     let loaded = args.source.load();
+    let warnings_fail = args.fail_on == FailOn::Warning;
+    let (findings, summary) = (&loaded.findings, loaded.summary);
     let text = match args.output {
-        Format::Pretty => pretty(&loaded.findings, loaded.summary, colour(std::io::stdout().is_terminal())),
-        Format::Json => format!("{}\n", json(&loaded.findings, loaded.summary)),
+        Format::Pretty => pretty(findings, summary, colour(std::io::stdout().is_terminal())),
+        Format::Compact => compact(findings),
+        Format::Json => format!("{}\n", json(findings, summary)),
+        Format::Sarif => format!("{}\n", sarif(findings)),
+        Format::Github => github(findings),
+        Format::Junit => junit(findings, warnings_fail),
     };
-    print(&text).max(exit(&loaded.findings, args.fail_on == FailOn::Warning))
+    print(&text).max(exit(findings, warnings_fail))
 }
 
 /// Colour only on a terminal, and not where `NO_COLOR` says no (<https://no-color.org>).

@@ -6,6 +6,7 @@
 
 mod codes;
 pub mod format;
+pub mod pages;
 mod path;
 pub mod source;
 

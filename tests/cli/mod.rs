@@ -1,9 +1,12 @@
 //! By subject.
 
+mod codes;
 mod collectors;
 mod common;
 mod crds;
+mod formats;
 mod hostile;
 mod render;
 mod snapshots;
+mod suppression;
 mod validate;

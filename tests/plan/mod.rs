@@ -5,6 +5,7 @@ mod collector;
 mod collectors;
 mod common;
 mod env;
+mod ignored;
 mod inject;
 mod laws;
 mod merge;

@@ -35,6 +35,7 @@ pub(super) fn findings(view: &View<'_>) -> Vec<Diagnostic> {
     findings.extend(reach(view));
     findings.extend(beaten(view));
     findings.extend(overrides(view));
+    view.policy.ignored.leave_out(&mut findings);
     findings
 }
 
@@ -156,7 +157,7 @@ pub(super) fn stronger(view: &View<'_>) -> String {
         let matched = view.tally.counts.matched;
         sentences.push(format!("For {superseded} of {matched} workloads {}{more} comes first.", named.join(", ")));
     }
-    for finding in overrides(view).iter().take(3) {
+    for finding in overrides(view).iter().take(3).filter(|finding| !view.policy.ignored.covers(finding.code)) {
         sentences.push(format!("{}.", finding.message));
     }
     sentences.join(" ")
@@ -225,7 +226,7 @@ pub(super) fn attention(view: &View<'_>, findings: &[Diagnostic]) -> Vec<Attenti
     };
     let mut ranked: Vec<(u8, Attention)> = Vec::new();
     ranked.extend(view.tally.entries.iter().take(MAX_ATTENTION).map(|(rank, entry, _)| (*rank, entry.clone())));
-    for (_, target) in missing_targets(view) {
+    for (_, target) in missing_targets(view).filter(|_| !view.policy.ignored.covers(Code::TRC0203)) {
         ranked.extend(target.name.as_ref().map(|name| {
             let message = "The policy names this workload, and it does not exist.".to_owned();
             let (kind, reason) = (target.kind.as_str().to_owned(), "TargetNotFound".to_owned());
