@@ -1,6 +1,7 @@
 //! The only place that writes: workloads by server-side apply without force, the objects of collectors, the
 //! status of the operator's own kinds, Events.
 
+mod admission;
 mod events;
 mod owned;
 
@@ -25,6 +26,7 @@ use crate::{
     watch::{collector_from, policy_from, workload_from},
 };
 
+pub use admission::{apply_authority, apply_configuration, delete_configuration};
 pub use events::{Announcement, Events};
 pub use owned::{Applied, apply_binding, apply_owned, delete_owned};
 
