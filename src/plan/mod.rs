@@ -13,6 +13,7 @@ mod findings;
 mod inject;
 mod patch;
 mod read;
+pub mod repair;
 pub mod schema;
 pub mod status;
 mod validate;
