@@ -15,10 +15,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -63,17 +60,10 @@ pub struct Options {
     pub hosts: Vec<String>,
     /// The operator's own namespace.
     pub own_namespace: Option<String>,
-    /// Where the API server reaches it, and how it is told so; `None` where nobody tells it, or somebody else.
-    pub managed: Option<(Reach, Managed)>,
-}
-
-/// How the configurations in the cluster look.
-#[derive(Clone, Debug)]
-pub struct Managed {
+    /// Where the API server reaches it; `None` where the operator does not know.
+    pub reach: Option<Reach>,
     /// How long the API server waits for an answer, in seconds.
     pub timeout: u8,
-    /// The ClusterRole with which the configurations go when the operator is uninstalled.
-    pub owner: Option<String>,
 }
 
 /// The webhook as the rest of the operator sees it.
@@ -84,8 +74,6 @@ pub struct Admission {
     mounted: Option<Mounted>,
     /// Why there is no certificate yet.
     trouble: Mutex<String>,
-    /// Whether the operator was seen to lack a right: that is said once.
-    is_denied: AtomicBool,
 }
 
 impl Admission {
@@ -101,7 +89,7 @@ impl Admission {
             Origin::Own { .. } => None,
         };
         let trouble = Mutex::new("not looked for yet".to_owned());
-        let admission = Self { options, certificates, mounted, trouble, is_denied: AtomicBool::new(false) };
+        let admission = Self { options, certificates, mounted, trouble };
         Ok((Arc::new(admission), server))
     }
 
@@ -173,11 +161,6 @@ impl Admission {
     /// The authorities in mounted files.
     pub(crate) fn mounted_bundle(&self) -> Option<String> {
         self.mounted.as_ref().and_then(Mounted::bundle)
-    }
-
-    /// Notes whether the operator lacks a right; true where that is news.
-    pub(crate) fn is_denied(&self, now: bool) -> bool {
-        now && !self.is_denied.swap(now, Ordering::Relaxed)
     }
 
     /// Whether there is a certificate to be served.

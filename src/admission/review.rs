@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
+use k8s_openapi::ByteString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
     api::GROUP,
     diagnostics::{Code, Diagnostic, FieldPath, Severity},
-    plan::{read_collector, read_policy},
+    plan::{read_collector, read_policy, repair::repair},
 };
 
 /// Longer warnings may be cut off by the API server, all of them together.
@@ -89,6 +90,17 @@ impl Request {
         }
         if !warnings.is_empty() {
             response["warnings"] = json!(warnings);
+        }
+        answer(&response)
+    }
+
+    /// The answer to the update of a workload: let through, with what has to go so that it says what its author meant.
+    pub(super) fn repair(&self) -> Value {
+        let operations = if self.operation == "UPDATE" { repair(&self.object, &self.old_object) } else { Vec::new() };
+        let mut response = json!({"uid": self.uid, "allowed": true});
+        if !operations.is_empty() {
+            response["patchType"] = json!("JSONPatch");
+            response["patch"] = json!(ByteString(json!(operations).to_string().into_bytes()));
         }
         answer(&response)
     }

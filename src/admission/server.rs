@@ -150,6 +150,7 @@ struct Shared {
 fn routes(own_namespace: Option<String>) -> Router {
     Router::new()
         .route("/validate", post(validate).fallback(method))
+        .route("/repair", post(repair).fallback(method))
         .fallback(unknown)
         .with_state(Arc::new(Shared { room: Semaphore::new(BODIES as usize), own_namespace }))
 }
@@ -158,13 +159,17 @@ async fn validate(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Re
     answer(&shared, request, |request| request.validate(shared.own_namespace.as_deref())).await
 }
 
+async fn repair(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Response {
+    answer(&shared, request, Request::repair).await
+}
+
 async fn method(method: Method) -> Response {
     Problem(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", format!("{method} is not served here: use POST"))
         .into_response()
 }
 
 async fn unknown() -> Response {
-    Problem(StatusCode::NOT_FOUND, "NotFound", "there is only /validate".to_owned()).into_response()
+    Problem(StatusCode::NOT_FOUND, "NotFound", "there are /validate and /repair".to_owned()).into_response()
 }
 
 async fn answer(shared: &Shared, request: HttpRequest, judge: impl FnOnce(&Request) -> Value) -> Response {

@@ -18,7 +18,10 @@ use crate::{
 };
 
 /// Runs the operator.
+///
+/// A flag that is given twice counts as it is given last.
 #[derive(Debug, clap::Args)]
+#[command(args_override_self = true)]
 pub(super) struct Args {
     /// The kubeconfig; else KUBECONFIG, else the ServiceAccount of the pod.
     #[arg(long, env = "TRACESTEWARD_KUBECONFIG", value_name = "FILE")]
@@ -118,6 +121,7 @@ async fn operate(args: &Args) -> Result<(), OperatorError> {
         instance,
         ready_timeout: args.collector_ready_timeout,
         admission: webhook.as_ref().map(|(admission, _)| Arc::clone(admission)),
+        managed: args.webhook.managed(),
     };
     let controller = Controller::new(client.clone(), &options, leading);
     let stop = stop_signal();

@@ -4,7 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::operator::{address, duration};
 use crate::{
-    admission::{Managed, Options, Origin, authority::Lifetimes},
+    admission::{Options, Origin, authority::Lifetimes},
+    controller::{Managed, Repair},
     plan::admission::Reach,
 };
 
@@ -28,12 +29,15 @@ pub(super) struct WebhookArgs {
     /// How long the API server waits for the webhook, in seconds.
     #[arg(long, env = "TRACESTEWARD_WEBHOOK_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=5))]
     webhook_timeout_seconds: u8,
-    /// Keeps the ValidatingWebhookConfiguration `tracesteward` in the cluster.
+    /// Keeps the webhook's configurations and the admission policy in the cluster.
     #[arg(long, env = "TRACESTEWARD_MANAGE_ADMISSION", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     manage_admission: bool,
-    /// The ClusterRole with which that configuration is garbage collected.
+    /// The ClusterRole with which these are garbage collected.
     #[arg(long, env = "TRACESTEWARD_ADMISSION_OWNER", value_name = "CLUSTERROLE")]
     admission_owner: Option<String>,
+    /// For tests: how updates of workloads are repaired.
+    #[arg(long, env = "TRACESTEWARD_ADMISSION_POLICY", value_name = "HOW", default_value = "auto", hide = true)]
+    admission_policy: Repair,
     /// For tests: how long the authority is valid.
     #[arg(long, env = "TRACESTEWARD_WEBHOOK_CA_LIFETIME", value_name = "DURATION", default_value = "8760h", value_parser = duration, hide = true)]
     webhook_ca_lifetime: Duration,
@@ -66,7 +70,6 @@ impl WebhookArgs {
             .map(|namespace| Reach::Service { namespace: namespace.to_owned(), name: self.webhook_service.clone() });
         let by_service = service.filter(|_| is_in_cluster);
         let reach = self.webhook_url.clone().map(Reach::Url).or(by_service);
-        let managed = Managed { timeout: self.webhook_timeout_seconds, owner: self.admission_owner.clone() };
         if reach.is_none() && self.manage_admission {
             tracing::info!("the API server is not told of the webhook: outside of a cluster that needs --webhook-url");
         }
@@ -75,8 +78,14 @@ impl WebhookArgs {
             origin,
             hosts: self.hosts(own_namespace),
             own_namespace: own_namespace.map(str::to_owned),
-            managed: reach.filter(|_| self.manage_admission).map(|reach| (reach, managed)),
+            reach,
+            timeout: self.webhook_timeout_seconds,
         })
+    }
+
+    /// What is kept in the cluster.
+    pub(super) fn managed(&self) -> Option<Managed> {
+        self.manage_admission.then(|| Managed { owner: self.admission_owner.clone(), repair: self.admission_policy })
     }
 
     /// By which names and addresses the webhook may be called.

@@ -28,6 +28,7 @@ use crate::{
     watch::{follow, sources},
 };
 
+pub use admission::{Managed, Repair};
 use queue::Queue;
 use reconcile::Reconciled;
 
@@ -66,7 +67,7 @@ pub enum Key {
     SecretKey(SecretKeyId),
     /// The binding that lets collectors look up senders.
     Identity,
-    /// What the webhook needs in the cluster.
+    /// What admission needs in the cluster.
     Admission,
 }
 
@@ -85,6 +86,8 @@ pub struct Options {
     pub ready_timeout: Duration,
     /// The webhook, where there is one.
     pub admission: Option<Arc<Admission>>,
+    /// What is kept in the cluster for admission; `None` where somebody else does that.
+    pub managed: Option<Managed>,
 }
 
 /// What reconciles share.
@@ -94,6 +97,7 @@ pub struct Context {
     pub(crate) verify_secrets: bool,
     pub(crate) ready_timeout: Duration,
     pub(crate) admission: Option<Arc<Admission>>,
+    keeper: admission::Keeper,
     /// Whether this process may write.
     leads: AtomicBool,
     index: Mutex<Index>,
@@ -160,6 +164,7 @@ impl Controller {
             verify_secrets: options.verify_secrets,
             ready_timeout: options.ready_timeout,
             admission: options.admission.clone(),
+            keeper: admission::Keeper::new(options.managed.clone(), options.own_namespace.as_deref()),
             leads: AtomicBool::new(*leading.borrow()),
             index: Mutex::new(Index::new(options.own_namespace.clone(), sources.iter().cloned())),
         };

@@ -3,7 +3,10 @@
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
-use super::collector::converge::noted;
+use super::{
+    collector::converge::noted,
+    repair::{match_conditions, policies, rules},
+};
 use crate::{
     api::{GROUP, VERSION, crds},
     index::{MANAGED_BY, MANAGED_BY_LABEL},
@@ -11,6 +14,15 @@ use crate::{
 
 /// The name of every object of the cluster that the operator keeps for admission.
 pub const NAME: &str = "tracesteward";
+
+/// The kind of the configuration behind which policies and collectors are looked at.
+pub const VALIDATING: &str = "ValidatingWebhookConfiguration";
+
+/// The kind of the configuration behind which workloads are repaired where the API server cannot do it alone.
+pub const MUTATING: &str = "MutatingWebhookConfiguration";
+
+/// The version of webhook configurations.
+pub const WEBHOOKS: &str = "admissionregistration.k8s.io/v1";
 
 /// Where the API server reaches the webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +70,26 @@ impl Hook<'_> {
             "sideEffects": "None",
             "timeoutSeconds": self.timeout,
         });
-        self.configuration("ValidatingWebhookConfiguration", &webhook)
+        self.configuration(VALIDATING, &webhook)
+    }
+
+    /// Workloads are looked at where an update would be refused without a repair, and only there.
+    pub fn mutating(&self, own_namespace: &str) -> Value {
+        let webhook = json!({
+            "name": format!("repair.{GROUP}"),
+            "admissionReviewVersions": ["v1"],
+            "clientConfig": self.client("/repair"),
+            "failurePolicy": "Ignore",
+            "matchConditions": match_conditions(own_namespace),
+            "matchPolicy": "Equivalent",
+            "namespaceSelector": {},
+            "objectSelector": {},
+            "reinvocationPolicy": "IfNeeded",
+            "rules": rules(),
+            "sideEffects": "None",
+            "timeoutSeconds": self.timeout,
+        });
+        self.configuration(MUTATING, &webhook)
     }
 
     fn client(&self, path: &str) -> Value {
@@ -77,7 +108,7 @@ impl Hook<'_> {
     fn configuration(&self, kind: &str, webhook: &Value) -> Value {
         owned(
             json!({
-                "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": NAME},
+                "apiVersion": WEBHOOKS, "kind": kind, "metadata": {"name": NAME},
                 "webhooks": [webhook],
             }),
             self.owner,
@@ -85,8 +116,13 @@ impl Hook<'_> {
     }
 }
 
+/// The policy that repairs workloads in the API server itself, and its binding, in this version of its API.
+pub fn repairing(api_version: &str, own_namespace: &str, owner: Option<&Value>) -> Vec<Value> {
+    policies(api_version, own_namespace).into_iter().map(|object| owned(object, owner)).collect()
+}
+
 /// The object with the label by which it is known, its owner, and its own hash.
-pub fn owned(mut object: Value, owner: Option<&Value>) -> Value {
+fn owned(mut object: Value, owner: Option<&Value>) -> Value {
     object["metadata"]["labels"][MANAGED_BY_LABEL] = json!(MANAGED_BY);
     if let Some(owner) = owner {
         object["metadata"]["ownerReferences"] = json!([owner]);
