@@ -59,7 +59,7 @@ pub async fn apply_configuration(client: &Client, wanted: &Value) -> Result<bool
     let api = configurations(client, text("/apiVersion"), kind);
     if let Some(live) = api.get_opt(name).await? {
         if !is_ours(&live) {
-            return Err(ApplyError::NameTaken(format!("{kind} {name}")));
+            return Err(ApplyError::Foreign(format!("{kind} {name}")));
         }
         if serde_json::to_value(live).is_ok_and(|live| is_as_meant(&live, wanted)) {
             return Ok(false);

@@ -90,9 +90,9 @@ pub(super) async fn reconcile(context: &Context) -> Reconciled {
             keeper.is_denied.store(false, Ordering::Relaxed);
             Outcome::Again(admission.map_or(PERIOD, Admission::period))
         }
-        Err(Trouble::Apply(ApplyError::Forbidden(message))) => {
+        Err(Trouble::Apply(error @ ApplyError::Forbidden(_))) => {
             if !keeper.is_denied.swap(true, Ordering::Relaxed) {
-                tracing::warn!(message, "admission is not set up: a right is missing (or --manage-admission=false)");
+                tracing::warn!(%error, "admission is not set up: a right is missing (or --manage-admission=false)");
             }
             // What there is a right for is looked after as ever.
             Outcome::Again(admission.map_or(DENIED, |admission| admission.period().max(PERIOD)))
