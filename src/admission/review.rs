@@ -136,7 +136,7 @@ fn refusal(finding: &Diagnostic) -> String {
     let mut text = line(finding);
     if !finding.help.is_empty() {
         // Writing to a String cannot fail.
-        write!(text, "; {}", finding.help).unwrap_or_default();
+        write!(text, ". {}", finding.help).unwrap_or_default();
     }
     text
 }
@@ -178,20 +178,19 @@ mod tests {
 
     #[test]
     fn errors_refuse_and_all_of_them_are_said() {
-        let said =
-            review("CREATE", "TracingPolicy", &policy(&json!({"enabled": true, "language": "cobol"})), &json!(null));
+        let said = review("CREATE", "TracingPolicy", &policy(&json!({"enabled": true})), &json!(null));
         assert_eq!(
             (&said["uid"], &said["allowed"], &said["status"]["code"]),
             (&json!("705ab4f5"), &json!(false), &json!(422))
         );
         let message = said["status"]["message"].as_str().unwrap();
-        let lines: Vec<_> = message.lines().collect();
-        assert_eq!(lines.len(), 2, "{message}");
-        assert!(message.contains("TRC0101: ") && message.contains(" (spec.export.endpoint); "), "{message}");
+        let expected = format!("TRC0101: {} (spec.export.endpoint). {}", Code::TRC0101.message(), Code::TRC0101.help());
+        assert_eq!(message, expected);
         let both = policy(&json!({"enabled": true, "export": {"endpoint": "ftp://c"}, "sampling": {"ratio": 2}}));
         let said = review("UPDATE", "TracingPolicy", &both, &policy(&json!({"enabled": false})));
         let message = said["status"]["message"].as_str().unwrap();
-        assert!(message.contains("TRC0104: ") && message.contains("TRC0105: "), "{message}");
+        let codes: Vec<_> = message.lines().filter_map(|line| line.get(..8)).collect();
+        assert_eq!(codes, ["TRC0104:", "TRC0105:"], "{message}");
     }
 
     #[test]
