@@ -127,6 +127,36 @@ fn host(url: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    #[derive(Debug, clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        webhook: WebhookArgs,
+    }
+
+    fn options(args: &[&str], own_namespace: Option<&str>, is_in_cluster: bool) -> Option<Options> {
+        use clap::Parser;
+        let cli = Cli::try_parse_from(["test"].iter().chain(args)).unwrap();
+        cli.webhook.options(own_namespace, is_in_cluster)
+    }
+
+    #[test]
+    fn without_what_it_needs_there_is_no_webhook() {
+        assert!(options(&[], None, false).is_none(), "a laptop without a namespace");
+        assert!(options(&["--webhook-address="], Some("home"), true).is_none(), "turned off");
+        assert_eq!(options(&[], Some("home"), false).unwrap().reach, None, "no Service reaches a laptop");
+        let found = options(&[], Some("home"), true).unwrap();
+        let service = Reach::Service { namespace: "home".to_owned(), name: "tracesteward-webhook".to_owned() };
+        assert_eq!(found.reach, Some(service));
+        let names = ["tracesteward-webhook.home.svc", "tracesteward-webhook.home.svc.cluster.local"];
+        assert_eq!(found.hosts, names);
+        let found = options(&["--webhook-cert-dir=/a", "--webhook-url=https://10.0.0.5:9443"], None, false).unwrap();
+        assert!(matches!(found.origin, Origin::Mounted(_)));
+        assert_eq!(
+            (found.reach, found.hosts),
+            (Some(Reach::Url("https://10.0.0.5:9443".to_owned())), vec!["10.0.0.5".to_owned()])
+        );
+    }
+
     #[test]
     fn the_host_of_a_url() {
         let hosts = ["https://10.0.0.5:9443", "https://[::1]:9443/x", "https://a.b"].map(host);
