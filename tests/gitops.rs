@@ -1,8 +1,12 @@
 //! The operator beside GitOps: what appliers and it do to each other on a real API server (facts/gitops.md, sections 1 and 10).
 
+#[path = "gitops/agreement.rs"]
+mod agreement;
 #[path = "gitops/common.rs"]
 mod common;
 mod fixtures;
+#[path = "gitops/hook.rs"]
+mod hook;
 #[path = "gitops/repair.rs"]
 mod repair;
 mod support;
