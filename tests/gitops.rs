@@ -2,11 +2,15 @@
 
 #[path = "gitops/agreement.rs"]
 mod agreement;
+#[path = "gitops/appliers.rs"]
+mod appliers;
 #[path = "gitops/common.rs"]
 mod common;
 mod fixtures;
 #[path = "gitops/hook.rs"]
 mod hook;
+#[path = "gitops/matrix.rs"]
+mod matrix;
 #[path = "gitops/repair.rs"]
 mod repair;
 mod support;
