@@ -11,6 +11,8 @@ mod fixtures;
 mod hook;
 #[path = "gitops/matrix.rs"]
 mod matrix;
+#[path = "gitops/oddities.rs"]
+mod oddities;
 #[path = "gitops/repair.rs"]
 mod repair;
 mod support;

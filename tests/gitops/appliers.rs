@@ -54,6 +54,11 @@ impl Applier {
         }
     }
 
+    /// Whether it uses server-side apply.
+    pub(crate) fn is_server_side(self) -> bool {
+        !matches!(self, KubectlClient | HelmClient | ArgoClient)
+    }
+
     /// Whether it stops at a conflict.
     pub(crate) fn stops_at_conflicts(self) -> bool {
         matches!(self, KubectlServer | HelmServer)

@@ -186,7 +186,6 @@ async fn the_same_value_in_git_is_nobodys_trouble() {
         assert_eq!(value(&stage.get(applier).await, "OTEL_PROPAGATORS"), Some(expected), "{applier:?}");
         applier.apply(&stage.world, &same(applier)).await.unwrap_or_else(|said| panic!("{applier:?}: {said}"));
     }
-    // Helm's three-way merge looks at what its last release said, too: nothing has changed there.
     stage.settled("matched=8 injected=8 overridden=8").await;
     for applier in Applier::ALL {
         let live = stage.get(applier).await;
