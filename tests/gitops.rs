@@ -7,6 +7,8 @@ mod appliers;
 #[path = "gitops/common.rs"]
 mod common;
 mod fixtures;
+#[path = "gitops/health.rs"]
+mod health;
 #[path = "gitops/hook.rs"]
 mod hook;
 #[path = "gitops/matrix.rs"]

@@ -125,10 +125,20 @@ impl Applier {
             HelmServer | HelmClient => Ok(None),
             Flux | ArgoServer => {
                 let manager = if self == Flux { FLUX } else { ARGO };
-                let Some(live) = answer_opt(world, kind, name).await else { return Ok(Some("missing".to_owned())) };
-                let predicted = apply_with(world, manifest, &forced(manager).dry_run()).await?;
-                let (live, predicted) = (comparable(&live), comparable(&predicted));
-                Ok((live != predicted).then(|| format!("{live}\n{predicted}")))
+                let params = forced(manager).dry_run();
+                let mut live = answer_opt(world, kind, name).await;
+                loop {
+                    let Some(before) = live else { return Ok(Some("missing".to_owned())) };
+                    let predicted = apply_with(world, manifest, &params).await?;
+                    live = answer_opt(world, kind, name).await;
+                    // Somebody has written meanwhile: that would be compared, and not what is in Git.
+                    if live.as_ref().is_some_and(|live| {
+                        live["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+                    }) {
+                        let (before, predicted) = (comparable(&before), comparable(&predicted));
+                        return Ok((before != predicted).then(|| format!("{before}\n{predicted}")));
+                    }
+                }
             }
             ArgoClient => {
                 let Some(live) = answer_opt(world, kind, name).await else { return Ok(Some("missing".to_owned())) };

@@ -159,6 +159,28 @@ async fn a_second_source_for_the_headers_is_refused_until_the_policy_has_none() 
 }
 
 #[tokio::test]
+async fn a_replacement_takes_everything_out_each_time() {
+    let world = World::new(repaired_everywhere().await, "replace").await;
+    let manifest = web("web", &[plain("MODE", "fast")]);
+    world.apply(&manifest);
+    world.apply(&policy("all", &traced(0.5)));
+    let _operator = world.operator(&[]).await;
+    world.settled("all", "True/Ready", "matched=1 injected=1").await;
+    let mark = world.plane.audit_mark();
+    for round in 0..2 {
+        let replaced = world.kubectl_stdin(&["replace", "-o", "json", "-f", "-"], &manifest.to_string()).success();
+        let replaced: Value = serde_json::from_str(&replaced).unwrap();
+        assert_eq!(names(&replaced, "app"), ["MODE"], "{round}");
+        world
+            .until("it is injected again", "Deployment", "web", |live| {
+                (held(live, "app").len() > 1).then_some(()).ok_or_else(|| template(live).to_string())
+            })
+            .await;
+        assert_eq!(world.counted(mark).len(), round + 1);
+    }
+}
+
+#[tokio::test]
 async fn a_place_in_the_middle_keeps_references_to_earlier_variables() {
     let world = World::new(repaired_everywhere().await, "order").await;
     let three = ["TRACESTEWARD_POD_NAME", "TRACESTEWARD_NODE_NAME", "OTEL_RESOURCE_ATTRIBUTES"];
