@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tracesteward::plan::repair::policies;
 
-use crate::fixtures::{SOON, World, container, text, workload, workload_of};
+use crate::fixtures::{SOON, World, container, shared, text, workload, workload_of};
 use crate::support::{ControlPlane, eventually};
 
 /// The label of namespaces in which a repair is in force: `policy` or `webhook`.
@@ -29,6 +29,19 @@ pub(crate) async fn bare() -> &'static ControlPlane {
         plane
     };
     PLANE.get_or_init(start).await
+}
+
+/// The shared control plane, with the policies in force everywhere.
+pub(crate) async fn repaired_everywhere() -> &'static ControlPlane {
+    static APPLIED: OnceCell<()> = OnceCell::const_new();
+    let plane = shared().await;
+    let apply = async || {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": policies("v1", OWN_NAMESPACE)});
+        plane.kubectl_stdin(&["apply", "-f", "-"], &list.to_string()).success();
+        until_repaired(&World::new(plane, "canary").await).await;
+    };
+    APPLIED.get_or_init(apply).await;
+    plane
 }
 
 /// Labels the namespace and waits until a repair works there.

@@ -154,6 +154,7 @@ fn cases() -> Vec<Case<'static>> {
     let both =
         |name: &str| json!({"name": name, "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}});
     let team = |force: bool, containers: Value| Update::Apply("team", force, web(&containers));
+    let extra = json!({"name": "EXTRA", "valueFrom": both("")["valueFrom"]});
     let no_image = "].image: Required value";
     let two_forms = "may not be specified when `value` is not empty";
     let forgotten = json!({"name": "app", "env": mode()});
@@ -179,6 +180,11 @@ fn cases() -> Vec<Case<'static>> {
         ),
         ("two forms of one of ours", team(true, json!([app(json!([both(SERVICE)])), side()])), Err(two_forms)),
         ("two forms by somebody else", Update::Apply("third", true, over.clone()), Err(two_forms)),
+        (
+            "the other form of a name that no policy writes",
+            team(false, json!([app(json!([extra])), side()])),
+            Err(two_forms),
+        ),
         ("the operator over the user's form", Update::Apply("tracesteward", false, over), Err(two_forms)),
         (
             "an image that is taken out by update",
@@ -218,6 +224,8 @@ fn cases() -> Vec<Case<'static>> {
 
 #[tokio::test]
 async fn nothing_else_is_touched() {
+    let mut ours_and_more = ours();
+    ours_and_more.as_array_mut().unwrap().push(json!({"name": "EXTRA", "value": "of no policy"}));
     let [repaired, plain] = pair("nothing").await;
     for (case, update, expected) in cases() {
         let mut seen = Vec::new();
@@ -226,7 +234,7 @@ async fn nothing_else_is_touched() {
             let manifest =
                 workload_of("StatefulSet", "web", &json!([container("app", &mode()), container("side", &json!([]))]));
             apply(world, &manifest, "team", false).await.unwrap();
-            inject(world, "StatefulSet", "web", &["app"], &ours()).await;
+            inject(world, "StatefulSet", "web", &["app"], &ours_and_more).await;
             seen.push(perform(world, &update).await.map(|object| bytes(&object)));
         }
         match expected {
