@@ -1,4 +1,5 @@
 //! The admission webhook: what the API server makes of it, what the operator keeps for it in the cluster, its certificates.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing helper is a failing test")]
 
 #[path = "admission/common.rs"]
 mod common;

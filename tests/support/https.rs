@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     crypto::ring,
-    pki_types::{CertificateDer, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 
 use super::http::Answer;
@@ -46,7 +46,7 @@ impl Caller {
         let timeout = Duration::from_secs(20);
         let stream = TcpStream::connect_timeout(&address, timeout).map_err(|error| said(&error))?;
         stream.set_read_timeout(Some(timeout)).map_err(|error| said(&error))?;
-        let name = "127.0.0.1".try_into().expect("an address is a name");
+        let name = ServerName::IpAddress(address.ip().into());
         let session = ClientConnection::new(Arc::clone(&self.config), name).map_err(|error| said(&error))?;
         let mut tls = StreamOwned::new(session, stream);
         let head = format!("{head}Host: {address}\r\nConnection: close\r\n\r\n");
