@@ -9,7 +9,7 @@ use crate::fixtures::{SOON, World};
 use crate::support::process::free_port;
 use crate::support::{Mark, consistently, eventually};
 
-async fn secret(world: &World<'_>) -> Option<Value> {
+fn secret(world: &World<'_>) -> Option<Value> {
     let args = ["get", "secret", SECRET, "-n", &world.home, "-o", "json", "--ignore-not-found"];
     serde_json::from_str(&world.plane.kubectl(&args).success()).ok()
 }
@@ -93,13 +93,13 @@ async fn everything_is_written_once_and_mended() {
         let patch = json!({"data": {key: value}}).to_string();
         plane.kubectl(&["patch", "secret", SECRET, "-n", &world.home, "--type=merge", "-p", &patch]).success();
         eventually("the Secret is mended", SOON, async || {
-            let found = secret(&world).await.unwrap_or_default();
+            let found = secret(&world).unwrap_or_default();
             (found["data"][key] != value).then_some(()).ok_or_else(|| key.to_owned())
         })
         .await;
         until_asked(&world).await;
     }
-    let found = secret(&world).await.unwrap();
+    let found = secret(&world).unwrap();
     assert_eq!(found["type"], "kubernetes.io/tls");
     assert_eq!(decoded(&found["data"]["ca.crt"]), trusted(&world).await);
     let logs = running.logs();
