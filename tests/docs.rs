@@ -218,3 +218,23 @@ fn the_pages_name_targets_that_the_makefile_has() {
         }
     }
 }
+
+#[test]
+fn the_page_of_the_operator_has_every_flag_and_variable_and_no_other() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tracesteward")).args(["operator", "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let page = read("docs/reference/operator.md");
+    let flags: BTreeSet<String> = help
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("--")?.split([' ', '=', '[']).next())
+        .filter(|flag| *flag != "help")
+        .map(|flag| format!("--{flag}"))
+        .collect();
+    assert!(flags.len() > 15, "{help}");
+    let documented: BTreeSet<String> = first_cells(&page).into_iter().filter(|cell| cell.starts_with("--")).collect();
+    assert_eq!(documented, flags);
+    for variable in help.split("[env: ").skip(1).filter_map(|rest| rest.split(['=', ']']).next()) {
+        let flag = variable.trim_start_matches("TRACESTEWARD_").to_lowercase().replace('_', "-");
+        assert!(flags.contains(&format!("--{flag}")), "{variable} is not called after its flag");
+    }
+}

@@ -9,6 +9,7 @@ mod operator;
 mod output;
 mod render;
 mod validate;
+mod webhook;
 
 use clap::{Parser, Subcommand};
 
