@@ -58,7 +58,7 @@ pub fn rules() -> Vec<Value> {
 pub fn match_conditions(own_namespace: &str) -> Vec<Value> {
     let condition = |name: &str, expression: String| json!({"name": name, "expression": expression});
     let (new, old) = (containers("object"), containers("oldObject"));
-    let names = ENV_NAMES.map(|name| quoted(name)).join(", ");
+    let names = ENV_NAMES.map(quoted).join(", ");
     vec![
         condition(
             "outside-of-system-namespaces",
@@ -103,7 +103,7 @@ fn variables() -> [(&'static str, String); 7] {
              : m.?fieldsV1[?'f:spec']{plain}.orValue({{}}))"
         )
     };
-    let names = ENV_NAMES.map(|name| quoted(name)).join(", ");
+    let names = ENV_NAMES.map(quoted).join(", ");
     let only_us = |path: &str| {
         format!("variables.ours.exists(m, m{path}.hasValue()) && !variables.others.exists(m, m{path}.hasValue())")
     };
