@@ -215,7 +215,7 @@ fn cases() -> Vec<Case<'static>> {
         (
             "a container is taken out by update",
             Update::Put(|object| {
-                drop(object["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap().remove(0))
+                drop(object["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap().remove(0));
             }),
             Ok(()),
         ),
