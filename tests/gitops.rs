@@ -1,4 +1,10 @@
 //! The operator beside GitOps: what appliers and it do to each other on a real API server (facts/gitops.md, sections 1 and 10).
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "clippy's exception for tests does not reach their helpers"
+)]
 
 #[path = "gitops/agreement.rs"]
 mod agreement;

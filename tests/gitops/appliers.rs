@@ -1,6 +1,7 @@
 //! Who applies what is in Git, each the way it really does it.
 
 use std::fs;
+use std::path::Path;
 
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -245,8 +246,12 @@ fn helm(world: &World<'_>, args: &[&str]) -> Result<(), String> {
 fn helm_upgrade(world: &World<'_>, manifest: &Value, args: &[&str]) -> Result<(), String> {
     let name = text(&manifest["metadata"]["name"]);
     let chart = world.plane.folder().join(format!("{}-{name}-chart", world.namespace));
-    fs::create_dir_all(chart.join("templates")).unwrap();
-    fs::write(chart.join("Chart.yaml"), "{apiVersion: v2, name: web, version: 1.0.0}").unwrap();
-    fs::write(chart.join("templates/web.yaml"), manifest.to_string()).unwrap();
+    write_chart(&chart, manifest).map_err(|error| error.to_string())?;
     helm(world, &[&["upgrade", "--install", name, &chart.to_string_lossy()], args].concat())
+}
+
+fn write_chart(folder: &Path, manifest: &Value) -> std::io::Result<()> {
+    fs::create_dir_all(folder.join("templates"))?;
+    fs::write(folder.join("Chart.yaml"), "{apiVersion: v2, name: web, version: 1.0.0}")?;
+    fs::write(folder.join("templates/web.yaml"), manifest.to_string())
 }

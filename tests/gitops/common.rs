@@ -82,7 +82,7 @@ pub(crate) async fn apply_with(world: &World<'_>, manifest: &Value, params: &Pat
 /// An object as JSON, or what the API server said.
 pub(crate) fn answer(result: Result<DynamicObject, kube::Error>) -> Result<Value, String> {
     match result {
-        Ok(object) => Ok(serde_json::to_value(object).unwrap()),
+        Ok(object) => serde_json::to_value(object).map_err(|error| error.to_string()),
         Err(kube::Error::Api(status)) => Err(status.message),
         Err(error) => panic!("{error}"),
     }

@@ -195,8 +195,7 @@ async fn evaluated(check: &Value, objects: &[Value]) -> Vec<String> {
         let mut sent = probe.clone();
         if let Some(status) = object.get("status") {
             let is_current = status["observedGeneration"] == object["metadata"]["generation"];
-            sent["status"] =
-                json!({"conditions": status["conditions"], "observedGeneration": if is_current { 1 } else { 0 }});
+            sent["status"] = json!({"conditions": status["conditions"], "observedGeneration": i32::from(is_current)});
         }
         let sent: DynamicObject = serde_json::from_value(sent).unwrap();
         let params = PostParams { dry_run: true, ..PostParams::default() };
@@ -217,7 +216,7 @@ fn of_object(expression: &str) -> String {
     let mut all = String::new();
     let mut before = ' ';
     for (at, letter) in expression.char_indices() {
-        let rest = &expression[at..];
+        let (_, rest) = expression.split_at(at);
         let is_root = rest.starts_with("status.") || rest.starts_with("metadata.");
         if is_root && !before.is_ascii_alphanumeric() && before != '.' {
             all.push_str("object.");

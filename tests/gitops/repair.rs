@@ -215,7 +215,7 @@ fn cases() -> Vec<Case<'static>> {
         (
             "a container is taken out by update",
             Update::Put(|object| {
-                drop(object["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap().remove(0))
+                drop(object["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap().remove(0));
             }),
             Ok(()),
         ),
@@ -271,4 +271,26 @@ async fn system_namespaces_and_the_operators_own_are_left_alone() {
     inject(&repaired, "Deployment", "web", &["app"], &ours()).await;
     let live = apply(&repaired, &after, "team", false).await.unwrap();
     assert_eq!(names(&live, "web"), ["MODE"]);
+}
+
+#[tokio::test]
+async fn large_workloads_are_within_the_budget_of_expressions() {
+    let [repaired, _] = pair("large").await;
+    let many = |prefix: &str| -> Vec<Value> {
+        (0..200).map(|number| json!({"name": format!("{prefix}_{number}"), "value": "x"})).collect()
+    };
+    let containers = |last: &str, more: Option<Value>| {
+        let env: Vec<_> = many("USER").into_iter().chain(more).collect();
+        let names: Vec<_> = (0..9).map(|number| format!("app-{number}")).chain([last.to_owned()]).collect();
+        Value::Array(names.iter().map(|name| container(name, &json!(env))).collect())
+    };
+    let manifest = |containers: Value| workload_of("Deployment", "web", &containers);
+    apply(&repaired, &manifest(containers("old", None)), "team", false).await.unwrap();
+    let names: Vec<_> = (0..9).map(|number| format!("app-{number}")).chain(["old".to_owned()]).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    inject(&repaired, "Deployment", "web", &names, &ours()).await;
+    let [other, _] = other_forms();
+    let live = apply(&repaired, &manifest(containers("new", Some(other.clone()))), "team", false).await.unwrap();
+    assert_eq!(template(&live)["spec"]["containers"].as_array().unwrap().len(), 10);
+    assert!(env(&live, "app-8").contains(&other));
 }
