@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     api::GROUP,
     diagnostics::{Code, Diagnostic, FieldPath, Severity},
-    plan::{read_collector, read_policy, repair::repair},
+    plan::{read_cluster_policy, read_collector, read_policy, repair::repair},
 };
 
 /// Longer warnings may be cut off by the API server, all of them together.
@@ -127,6 +127,7 @@ fn answer(response: &Value) -> Value {
 fn findings(kind: &str, object: &Value, namespace: &str) -> Option<Vec<Diagnostic>> {
     match kind {
         "TracingPolicy" => Some(read_policy(object, namespace).findings),
+        "ClusterTracingPolicy" => Some(read_cluster_policy(object).findings),
         "TracingCollector" => Some(read_collector(object, namespace).findings),
         _ => None,
     }
