@@ -7,7 +7,7 @@ SHELL := bash
 CARGO ?= cargo
 TOOLS := target/tools/bin
 # What `make generate` writes, and `make verify` compares with what is committed.
-GENERATED := crds charts/tracesteward/files/crds charts/tracesteward/charts/crds/crds config/default/install.yaml
+GENERATED := crds charts/tracesteward/files/crds charts/tracesteward/charts/crds/crds config/default/install.yaml docs/codes
 
 .PHONY: help
 help: ## print this table
@@ -32,12 +32,14 @@ test: tools ## run the tests: pure ones, and those against a real control plane
 	$(CARGO) test --locked
 
 .PHONY: generate
-generate: tools ## write what is generated: the CRDs, their copies in the chart, the kustomize base
+generate: tools ## write what is generated: the CRDs, their copies in the chart, the kustomize base, the pages of the codes
 	$(CARGO) run --locked --quiet -- crds --output crds
 	@rm -f charts/tracesteward/files/crds/*.yaml charts/tracesteward/charts/crds/crds/*.yaml
 	cp crds/*.yaml charts/tracesteward/files/crds/
 	cp crds/*.yaml charts/tracesteward/charts/crds/crds/
 	$(TOOLS)/helm template tracesteward charts/tracesteward --namespace tracesteward-system > config/default/install.yaml
+	@rm -f docs/codes/*.md
+	$(CARGO) run --locked --quiet -- docs --output docs/codes
 
 .PHONY: verify
 verify: generate ## fail where what is generated differs from what is committed

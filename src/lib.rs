@@ -2,6 +2,7 @@
 //!
 //! Data flows one way: watch -> index -> plan (pure) -> apply -> status. ARCHITECTURE.md says where what lives.
 
+pub mod admission;
 pub mod api;
 pub mod apply;
 pub mod cli;

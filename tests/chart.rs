@@ -158,6 +158,9 @@ fn defaults_render_these_objects() {
         "rbac.authorization.k8s.io/v1 ClusterRoleBinding  tracesteward-system-tracesteward",
         "rbac.authorization.k8s.io/v1 Role tracesteward-system tracesteward-leader-election",
         "rbac.authorization.k8s.io/v1 RoleBinding tracesteward-system tracesteward-leader-election",
+        "rbac.authorization.k8s.io/v1 Role tracesteward-system tracesteward-webhook",
+        "rbac.authorization.k8s.io/v1 RoleBinding tracesteward-system tracesteward-webhook",
+        "v1 Service tracesteward-system tracesteward-webhook",
         "v1 ServiceAccount tracesteward-system tracesteward",
     ]
     .map(str::to_owned)
@@ -254,6 +257,8 @@ fn every_value_arrives() {
             "--log-level=info,kube=warn",
             "--secrets-verify=false",
             "--leader-elect=true",
+            "--webhook-address=",
+            "--manage-admission=false",
             "--watch-namespace=team-a",
             "--watch-namespace=team-b",
             "--manage-admission=false",
@@ -292,6 +297,10 @@ fn operator_is_started_with_its_flags() {
             "--log-level=info",
             "--secrets-verify=true",
             "--leader-elect=true",
+            "--webhook-address=0.0.0.0:9443",
+            "--webhook-service=tracesteward-webhook",
+            "--webhook-timeout-seconds=5",
+            "--admission-owner=tracesteward-system-tracesteward",
         ]
     );
     assert_eq!(
@@ -334,7 +343,7 @@ fn probes_ask_for_life_and_readiness() {
     let container = container(&objects);
     assert_eq!(container["livenessProbe"]["httpGet"], json!({"path": "/healthz", "port": "http"}));
     assert_eq!(container["readinessProbe"]["httpGet"], json!({"path": "/readyz", "port": "http"}));
-    assert_eq!(container["ports"], json!([{"name": "http", "containerPort": 8080, "protocol": "TCP"}]));
+    assert_eq!(container["ports"][0], json!({"name": "http", "containerPort": 8080, "protocol": "TCP"}));
 }
 
 fn strings(value: &Value) -> Vec<String> {
@@ -392,13 +401,23 @@ const NAMESPACED_RIGHTS: [(&str, &str, &str, &str); 15] = [
     ("events.k8s.io", "events", "", "create patch"),
 ];
 /// What a binding in a namespace could not grant.
-const WIDE_RIGHTS: [(&str, &str, &str, &str); 5] = [
+const WIDE_RIGHTS: [(&str, &str, &str, &str); 14] = [
     ("tracesteward.io", "clustertracingpolicies", "", "get list watch"),
     ("tracesteward.io", "clustertracingpolicies/status", "", "patch"),
     ("", "namespaces", "", "list watch"),
     ("rbac.authorization.k8s.io", "clusterrolebindings", IDENTITY, "get create patch delete"),
     ("rbac.authorization.k8s.io", "clusterroles", IDENTITY, "bind"),
+    ("rbac.authorization.k8s.io", "clusterroles", ROLE, "get"),
+    (ADMISSION, "validatingwebhookconfigurations", "tracesteward", "get patch delete"),
+    (ADMISSION, "mutatingwebhookconfigurations", "tracesteward", "get patch delete"),
+    (ADMISSION, "mutatingadmissionpolicies", "tracesteward-repair", "get patch delete"),
+    (ADMISSION, "mutatingadmissionpolicybindings", "tracesteward-repair", "get patch delete"),
+    (ADMISSION, "validatingwebhookconfigurations", "", "create"),
+    (ADMISSION, "mutatingwebhookconfigurations", "", "create"),
+    (ADMISSION, "mutatingadmissionpolicies", "", "create"),
+    (ADMISSION, "mutatingadmissionpolicybindings", "", "create"),
 ];
+const ADMISSION: &str = "admissionregistration.k8s.io";
 const SECRET_RIGHTS: (&str, &str, &str, &str) = ("", "secrets", "", "get");
 /// The operator's role.
 const ROLE: &str = "tracesteward-system-tracesteward";
@@ -416,11 +435,15 @@ fn rights_are_exactly_these() {
     let rights = [&NAMESPACED_RIGHTS[..], &WIDE_RIGHTS, &[SECRET_RIGHTS]].concat();
     assert_eq!(grants(named(&objects, "ClusterRole", ROLE)), expected(&rights));
     assert_eq!(
-        grants(one(&objects, "Role")),
+        grants(named(&objects, "Role", "tracesteward-leader-election")),
         expected(&[
             ("coordination.k8s.io", "leases", "", "create"),
             ("coordination.k8s.io", "leases", "tracesteward", "get update patch"),
         ])
+    );
+    assert_eq!(
+        grants(named(&objects, "Role", "tracesteward-webhook")),
+        expected(&[("", "secrets", "", "create"), ("", "secrets", "tracesteward-webhook-ca", "get patch")])
     );
     let read = "get list watch";
     assert_eq!(
@@ -444,6 +467,63 @@ fn nothing_of_the_cluster_is_granted_where_namespaces_are_watched() {
     assert_eq!(grants(named(&objects, "ClusterRole", ROLE)), expected(&rights));
     let roles = of_kind(&objects, "ClusterRole");
     assert!(roles.iter().all(|role| role["metadata"]["name"] != IDENTITY), "two releases would meet there");
+    assert!(of_kind(&objects, "Service").is_empty() && of_kind(&objects, "Role").len() == 1, "nor is there a webhook");
+}
+
+#[test]
+fn the_webhook_is_reached_by_its_service() {
+    let objects = render(&["--set", "webhook.timeoutSeconds=2,fullnameOverride=the-steward"]);
+    let service = one(&objects, "Service");
+    assert_eq!(service["metadata"]["name"], "the-steward-webhook");
+    assert_eq!(service["spec"]["ports"][0]["port"], 443);
+    let port = container(&objects)["ports"].as_array().expect("ports").iter().find(|port| port["name"] == "webhook");
+    assert_eq!(port.map(|port| &port["containerPort"]), Some(&json!(9443)));
+    assert_eq!(service["spec"]["ports"][0]["targetPort"], "webhook");
+    assert_eq!(service["spec"]["selector"], one(&objects, "Deployment")["spec"]["selector"]["matchLabels"]);
+    let args = args_of(&objects);
+    for arg in ["--webhook-service=the-steward-webhook", "--webhook-timeout-seconds=2"] {
+        assert!(args.contains(&arg.to_owned()), "{args:?}");
+    }
+    let long = "a".repeat(63);
+    let objects = render(&["--set", &format!("fullnameOverride={long}")]);
+    assert_eq!(one(&objects, "Service")["metadata"]["name"].as_str().map(str::len), Some(63));
+}
+
+#[test]
+fn without_the_webhook_there_is_nothing_of_it() {
+    let objects = render(&["--set", "webhook.enabled=false"]);
+    assert!(of_kind(&objects, "Service").is_empty() && of_kind(&objects, "Role").len() == 1);
+    assert_eq!(container(&objects)["ports"].as_array().map(Vec::len), Some(1));
+    let args = args_of(&objects);
+    assert!(args.contains(&"--webhook-address=".to_owned()), "{args:?}");
+    assert!(!args.iter().any(|arg| arg.starts_with("--manage-admission")), "the policy needs no webhook: {args:?}");
+}
+
+#[test]
+fn cert_manager_brings_the_certificate() {
+    let objects = render(&["--set", "webhook.certManager.enabled=true"]);
+    assert_eq!(of_kind(&objects, "Role").len(), 1, "no right to a Secret is needed then");
+    let certificate = named(&objects, "Certificate", "tracesteward-webhook");
+    let names = json!([
+        "tracesteward-webhook.tracesteward-system.svc",
+        "tracesteward-webhook.tracesteward-system.svc.cluster.local"
+    ]);
+    assert_eq!(certificate["spec"]["dnsNames"], names);
+    let issuer = named(&objects, "Issuer", "tracesteward-webhook");
+    assert_eq!(certificate["spec"]["issuerRef"], json!({"kind": "Issuer", "name": "tracesteward-webhook"}));
+    let authority = named(&objects, "Certificate", "tracesteward-webhook-ca");
+    assert_eq!(authority["spec"]["secretName"], issuer["spec"]["ca"]["secretName"]);
+    assert_ne!(authority["spec"]["secretName"], "tracesteward-webhook-ca", "that one is the operator's");
+    let pod = &one(&objects, "Deployment")["spec"]["template"]["spec"];
+    assert_eq!(pod["volumes"][0]["secret"]["secretName"], certificate["spec"]["secretName"]);
+    let mount = &container(&objects)["volumeMounts"][0];
+    let folder = format!("--webhook-cert-dir={}", mount["mountPath"].as_str().expect("a path"));
+    assert!(mount["readOnly"] == true && args_of(&objects).contains(&folder));
+
+    let other = "webhook.certManager.enabled=true,webhook.certManager.issuerRef.kind=ClusterIssuer,webhook.certManager.issuerRef.name=x";
+    let objects = render(&["--set", other]);
+    assert_eq!(one(&objects, "Certificate")["spec"]["issuerRef"], json!({"kind": "ClusterIssuer", "name": "x"}));
+    assert!(of_kind(&objects, "Issuer").is_empty());
 }
 
 #[test]
@@ -522,7 +602,7 @@ fn switches_leave_out_what_they_name() {
     without("rbac.create=false", &["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"]);
     let objects = without("serviceAccount.create=false", &["ServiceAccount"]);
     assert_eq!(one(&objects, "ClusterRoleBinding")["subjects"][0]["name"], "default");
-    let objects = without("leaderElect=false", &["Role", "RoleBinding"]);
+    let objects = without("leaderElect=false,webhook.enabled=false", &["Role", "RoleBinding"]);
     assert!(args_of(&objects).contains(&"--leader-elect=false".to_owned()));
     let message = refused(&["--set", "leaderElect=false,replicaCount=2"]);
     assert!(message.contains("replicaCount is above 1 while leaderElect is false"), "{message}");
@@ -731,6 +811,8 @@ fn schema_refuses_what_is_no_value() {
         (["--set", "image.pullPolicy=Sometimes"], "/image/pullPolicy'"),
         (["--set", "image.digest=abc"], "/image/digest'"),
         (["--set", "log.format=xml"], "/log/format'"),
+        (["--set", "webhook.timeoutSeconds=6"], "/webhook/timeoutSeconds'"),
+        (["--set", "webhook.certManager.enable=true"], "'enable' not allowed"),
         (["--set-string", "crds.enabled=true"], "/crds/enabled'"),
         (["--set", "watchNamespaces={Team}"], "/watchNamespaces/0'"),
         (["--set", "watchNamespaces={a,a}"], "/watchNamespaces'"),

@@ -14,7 +14,7 @@ use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, P
 use serde_json::{Value, json};
 use support::{ControlPlane, consistently, eventually};
 use tracesteward::api::{MANAGER_OWNED, SecretKeyRef, TracingCollectorSpec};
-use tracesteward::index::{Collector, CollectorId};
+use tracesteward::index::{Collector, CollectorId, Ignored};
 use tracesteward::plan::collector::{
     CollectorSettings, Configuration, HeaderVariable, OwnedObject, Revision, Tier, contains, identity_binding, objects,
     revision,
@@ -53,7 +53,16 @@ impl World {
         let spec: TracingCollectorSpec = serde_json::from_value(spec.clone()).unwrap();
         let id = CollectorId { namespace: namespace.clone(), name: "gateway".to_owned() };
         let spec = Some(Arc::new(spec));
-        let collector = Collector { id, uid, generation: 1, deleting: false, spec, findings: Vec::new(), status: None };
+        let collector = Collector {
+            id,
+            uid,
+            generation: 1,
+            deleting: false,
+            spec,
+            findings: Vec::new(),
+            ignored: Ignored::default(),
+            status: None,
+        };
         Self { client, namespace, collector }
     }
 

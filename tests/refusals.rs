@@ -1,7 +1,9 @@
 //! A table of policies and one of collectors, put to everybody who may refuse one: the API server with the rules of the
-//! CRDs, and the operator.
+//! CRDs, and the operator; in `callers` its webhook, its controller and its command line.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "clippy's exception for tests does not reach their helpers")]
 
+#[path = "refusals/callers.rs"]
+mod callers;
 mod fixtures;
 mod support;
 

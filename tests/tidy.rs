@@ -92,8 +92,10 @@ fn workloads_are_never_forced() {
     let forced: Vec<_> = code(&text).filter(|(_, line)| line.contains(".force()")).collect();
     assert_eq!(forced.len(), 1, "only the status of the operator's own kinds is forced: {forced:?}");
     assert!(forced[0].1.contains("MANAGER_OWNED"), "{forced:?}");
-    let owned = fs::read_to_string(root().join("src/apply/owned.rs")).unwrap();
-    assert!(!owned.contains("MANAGER_INJECTED"), "objects of collectors have a manager of their own");
+    for file in ["owned.rs", "admission.rs"] {
+        let owned = fs::read_to_string(root().join("src/apply").join(file)).unwrap();
+        assert!(!owned.contains("MANAGER_INJECTED"), "{file}: the operator's own objects have a manager of their own");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The only place that writes: workloads by server-side apply without force, the objects of collectors, the
 //! status of the operator's own kinds, Events.
 
+mod admission;
 mod events;
 mod owned;
 
@@ -25,6 +26,7 @@ use crate::{
     watch::{cluster_policy_from, collector_from, policy_from, workload_from},
 };
 
+pub use admission::{apply_authority, apply_configuration, delete_configuration};
 pub use events::{Announcement, Events};
 pub use owned::{Applied, apply_binding, apply_owned, delete_owned};
 
@@ -37,6 +39,11 @@ pub enum ApplyError {
     /// An object that somebody else made has the name of one that a collector needs.
     #[error("{0} exists already and was not made for this collector: it is left alone; rename one of the two")]
     NameTaken(String),
+    /// An object of the cluster that somebody else made has a name that the operator needs.
+    #[error(
+        "{0} exists already and was not made by the operator: it is left alone; delete it, or set --manage-admission=false"
+    )]
+    Foreign(String),
     /// An object of a collector of the same name that was deleted is still there.
     #[error("{0} of an earlier collector of this name is still to be removed by the garbage collector")]
     Predecessor(String),
@@ -59,7 +66,7 @@ impl ApplyError {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Conflict(_) => "Conflict",
-            Self::NameTaken(_) => "NameTaken",
+            Self::NameTaken(_) | Self::Foreign(_) => "NameTaken",
             Self::Predecessor(_) => "PredecessorGoing",
             Self::Gone => "Gone",
             Self::Refused(_) => "Refused",

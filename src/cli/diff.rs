@@ -15,7 +15,7 @@ use super::{
     Exit,
     explain::{env_value, env_words},
     live::{Cluster, Live, LiveError, Scope, load, runtime, secrets},
-    load::{Loaded, Source},
+    load::{Leniency, Loaded, Source},
     output::{complain, fail, print},
     table::{Style, number, say},
     validate::{colour, exit},
@@ -99,7 +99,7 @@ fn report(loaded: &Loaded) {
 async fn compare(args: &Args) -> Result<(Difference, Loaded, Vec<String>), LiveError> {
     let connection = args.cluster.connect().await?;
     let namespace = args.namespace.clone().unwrap_or(connection.namespace);
-    let source = Source { files: args.files.clone(), namespace };
+    let source = Source { files: args.files.clone(), namespace, leniency: Leniency::default() };
     let reading = source.read();
     let live = load(&connection.client, &scope(&reading, &source.namespace)).await?;
     let known = known(&reading, &source.namespace, &live);
@@ -110,7 +110,7 @@ async fn compare(args: &Args) -> Result<(Difference, Loaded, Vec<String>), LiveE
     let planned = plan(&laid.snapshot).0;
     secrets(&connection.client, &mut laid.snapshot, &planned).await;
     let difference = difference(&before, &laid.snapshot, &known);
-    Ok((difference, laid.judge(), live.notes))
+    Ok((difference, laid.judge(&source.leniency), live.notes))
 }
 
 /// Everything that may be read, and in any case the namespaces of the files.

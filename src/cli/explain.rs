@@ -1,5 +1,6 @@
-//! `tracesteward explain KIND/NAME`: what is in force for an object, who set it, and what keeps spans away.
+//! `tracesteward explain`: what a code means; and of an object what is in force, who set it, and what keeps spans away.
 
+pub(super) mod code;
 mod objects;
 mod subject;
 mod workload;
@@ -17,6 +18,7 @@ use super::{
     table::Style,
 };
 use crate::{
+    diagnostics::format::visible,
     index::{CollectorId, PolicyId, WorkloadId},
     plan::{
         difference::settled,
@@ -27,12 +29,12 @@ use subject::Subject;
 pub(super) use workload::{env_value, env_words};
 use world::World;
 
-/// Explains a workload (which settings are in force, who set them, why it is not traced), a policy or a collector: from
-/// files, from the cluster, or from files laid over the cluster.
+/// Explains a diagnostic code; or a workload (which settings are in force, who set them, why it is not traced), a policy or a
+/// collector: from files, from the cluster, or from files laid over the cluster.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// What is explained: KIND/NAME, with the short names that kubectl knows (deploy, sts, ds, cj, trp, ctrp, trc).
-    #[arg(value_name = "KIND/NAME")]
+    /// A code, such as TRC0101; or KIND/NAME, with the short names that kubectl knows (deploy, sts, ds, cj, trp, ctrp, trc).
+    #[arg(value_name = "CODE|KIND/NAME")]
     object: String,
     /// Files, folders (*.yaml, *.yml, *.json) or - for standard input; without any, the cluster.
     #[arg(value_name = "FILE|DIR|-")]
@@ -62,9 +64,12 @@ enum Format {
 }
 
 pub(super) fn run(args: &Args) -> Exit {
+    if !args.object.contains('/') {
+        return code::explain(&args.object);
+    }
     let (subject, name) = match subject::parse(&args.object) {
         Ok(found) => found,
-        Err(message) => return fail(&message, Exit::Usage),
+        Err(message) => return fail(&visible(&message), Exit::Usage),
     };
     let world = match World::load(args, subject) {
         Ok(world) => world,
@@ -80,7 +85,7 @@ pub(super) fn run(args: &Args) -> Exit {
             let text = if args.output == Format::Json { format!("{json:#}\n") } else { pretty };
             print(&text).max(verdict)
         }
-        None => fail(&not_found(&world, subject, &name), Exit::Findings).max(verdict),
+        None => fail(&visible(&not_found(&world, subject, &name)), Exit::Findings).max(verdict),
     }
 }
 

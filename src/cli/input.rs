@@ -17,7 +17,13 @@ const STDIN: &str = "<stdin>";
 ///
 /// What cannot be opened is a finding (TRC0001) beside what can.
 pub fn read(arguments: &[PathBuf], stdin: &mut dyn Read) -> Reading {
-    let mut input = Input { stdin, stdin_done: false, seen: HashSet::new(), reading: Reading::default() };
+    read_minding(arguments, stdin, |_| true)
+}
+
+/// Reads like [`read`], and says nothing about what is wrong with files that nobody `minds`, by their bytes.
+pub fn read_minding(arguments: &[PathBuf], stdin: &mut dyn Read, minds: impl Fn(&[u8]) -> bool) -> Reading {
+    let (seen, reading) = (HashSet::new(), Reading::default());
+    let mut input = Input { stdin, stdin_done: false, seen, reading, minds: &minds };
     for argument in arguments {
         if argument == Path::new("-") {
             input.standard();
@@ -34,6 +40,7 @@ struct Input<'i> {
     /// Files and folders that were read, by their real paths.
     seen: HashSet<PathBuf>,
     reading: Reading,
+    minds: &'i dyn Fn(&[u8]) -> bool,
 }
 
 impl Input<'_> {
@@ -42,7 +49,7 @@ impl Input<'_> {
             return;
         }
         match bounded(self.stdin) {
-            Ok(bytes) => self.reading.append(source::read(STDIN, bytes)),
+            Ok(bytes) => self.text(STDIN, bytes),
             Err(error) => self.refuse(Path::new(STDIN), &error.to_string()),
         }
     }
@@ -106,9 +113,18 @@ impl Input<'_> {
 
     fn file(&mut self, path: &Path) {
         match fs::File::open(path).and_then(|mut file| bounded(&mut file)) {
-            Ok(bytes) => self.reading.append(source::read(&path.to_string_lossy(), bytes)),
+            Ok(bytes) => self.text(&path.to_string_lossy(), bytes),
             Err(error) => self.refuse(path, &words(&error)),
         }
+    }
+
+    fn text(&mut self, name: &str, bytes: Vec<u8>) {
+        let is_minded = (self.minds)(&bytes);
+        let mut reading = source::read(name, bytes);
+        if !is_minded {
+            reading.diagnostics.clear();
+        }
+        self.reading.append(reading);
     }
 
     fn refuse(&mut self, path: &Path, why: &str) {

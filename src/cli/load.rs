@@ -1,7 +1,7 @@
 //! From command-line arguments to a [`Snapshot`]: what `validate` and `render` begin with.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
     path::PathBuf,
     sync::Arc,
@@ -11,7 +11,7 @@ use k8s_openapi::ByteString;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::input;
+use super::{explain::code, input};
 use crate::{
     api::{GROUP, HEADERS_KEY, VERSION},
     diagnostics::{
@@ -35,6 +35,20 @@ pub(super) struct Source {
     /// The namespace of objects that name none.
     #[arg(short, long, default_value = "default", value_name = "NAMESPACE")]
     pub(super) namespace: String,
+    #[command(flatten)]
+    pub(super) leniency: Leniency,
+}
+
+/// What is not complained about.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Leniency {
+    /// Warnings and notes that are left out, by their codes; several with commas between them.
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = code::of_no_error)]
+    allow: Vec<Code>,
+    /// Does not complain about files without any object of tracesteward.io that cannot be read or are no objects, such as
+    /// values and templates of charts.
+    #[arg(long)]
+    skip_others: bool,
 }
 
 /// Everything that was read, planned and found.
@@ -64,12 +78,13 @@ impl Source {
     /// Reads, plans, and collects what is wrong.
     pub(super) fn load(&self) -> Loaded {
         let snapshot = Snapshot { assumes_permission: true, ..Snapshot::default() };
-        self.lay(self.read(), snapshot).judge()
+        self.lay(self.read(), snapshot).judge(&self.leniency)
     }
 
     /// Reads the input.
     pub(super) fn read(&self) -> Reading {
-        input::read(&self.files, &mut io::stdin().lock())
+        let skip_others = self.leniency.skip_others;
+        input::read_minding(&self.files, &mut io::stdin().lock(), |text| !skip_others || is_ours(text))
     }
 
     /// Lays what was read over a snapshot.
@@ -96,7 +111,7 @@ impl Loaded {
 
 impl Laid {
     /// Plans, and collects what is wrong: over a cluster, with the objects of the input; where there is none, with all.
-    pub(super) fn judge(self) -> Loaded {
+    pub(super) fn judge(self, leniency: &Leniency) -> Loaded {
         let Self { documents, snapshot, mut findings, places } = self;
         let offline = snapshot.assumes_permission;
         let (plan, found) = plan(&snapshot);
@@ -112,6 +127,7 @@ impl Laid {
                 document.map_or_else(|| Located::from(finding.clone()), |document| document.located(finding.clone())),
             );
         }
+        leniency.leave_out(&documents, &mut findings);
         sort(&mut findings);
         let known = snapshot.policies().count() + snapshot.collectors.len();
         let summary = Summary::of(&findings, if offline || !places.is_empty() { documents.len() } else { known });
@@ -125,6 +141,27 @@ impl Laid {
         });
         Loaded { notes: notes.collect(), documents, snapshot, plan, findings, summary, places }
     }
+}
+
+impl Leniency {
+    /// Takes out what was not asked for.
+    fn leave_out(&self, documents: &[Document], findings: &mut Vec<Located>) {
+        findings.retain(|found| !self.allow.contains(&found.diagnostic.code));
+        if self.skip_others {
+            // Each file once, however many documents it has.
+            let files: BTreeMap<_, _> = documents.iter().map(|one| (one.file().name(), one.file().text())).collect();
+            let others = files.into_iter().filter(|(_, text)| !is_ours(text.as_bytes())).map(|(name, _)| name);
+            let others: BTreeSet<_> = others.collect();
+            let is_other = |found: &Located| found.place.as_ref().is_some_and(|place| others.contains(&*place.file));
+            findings.retain(|found| !(found.diagnostic.code.is_unreadable() && is_other(found)));
+        }
+    }
+}
+
+/// Whether a file says anywhere that it holds an object of the API group, readable or not. An annotation of ours does not.
+fn is_ours(text: &[u8]) -> bool {
+    let mark = format!("{GROUP}/v");
+    text.windows(mark.len()).any(|window| window == mark.as_bytes())
 }
 
 struct Intake<'a> {
@@ -310,7 +347,7 @@ fn is_known_offline(snapshot: &Snapshot, finding: &Diagnostic) -> bool {
     match finding.code {
         Code::TRC0203 => namespace.is_some_and(|namespace| !namespace.workloads.is_empty()),
         Code::TRC0205 => has_collectors_there(snapshot, finding),
-        Code::TRC0206 => false,
+        Code::TRC0206 => !snapshot.cluster_policies.is_empty(),
         _ => true,
     }
 }

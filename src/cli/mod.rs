@@ -2,6 +2,7 @@
 
 mod crds;
 mod diff;
+mod docs;
 mod explain;
 pub mod input;
 mod live;
@@ -12,6 +13,7 @@ mod render;
 mod status;
 mod table;
 mod validate;
+mod webhook;
 
 use clap::{Parser, Subcommand};
 
@@ -28,10 +30,12 @@ enum Command {
     Operator(operator::Args),
     Validate(validate::Args),
     Render(render::Args),
+    Crds(crds::Args),
     Explain(explain::Args),
     Diff(diff::Args),
     Status(status::Args),
-    Crds(crds::Args),
+    #[command(hide = true)]
+    Docs(docs::Args),
 }
 
 /// How a command ended (DESIGN section 7).
@@ -64,10 +68,11 @@ pub fn run() -> u8 {
         Command::Operator(args) => operator::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Render(args) => render::run(&args),
+        Command::Crds(args) => crds::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Status(args) => status::run(&args),
-        Command::Crds(args) => crds::run(&args),
+        Command::Docs(args) => docs::run(&args),
     };
     exit as u8
 }

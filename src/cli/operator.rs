@@ -1,6 +1,6 @@
 //! `tracesteward operator`: the controller and its probes, until a signal says stop.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use kube::{
     Client, Config,
@@ -8,8 +8,9 @@ use kube::{
 };
 use tokio::sync::watch;
 
-use super::{Exit, output::fail};
+use super::{Exit, output::fail, webhook::WebhookArgs};
 use crate::{
+    admission::{self, Admission},
     api::DurationText,
     controller::{Controller, ControllerError, Options, leader},
     telemetry::{self, LogFormat},
@@ -17,7 +18,10 @@ use crate::{
 };
 
 /// Runs the operator.
+///
+/// A flag that is given twice counts as it is given last.
 #[derive(Debug, clap::Args)]
+#[command(args_override_self = true)]
 pub(super) struct Args {
     /// The kubeconfig; else KUBECONFIG, else the ServiceAccount of the pod.
     #[arg(long, env = "TRACESTEWARD_KUBECONFIG", value_name = "FILE")]
@@ -46,6 +50,8 @@ pub(super) struct Args {
     /// How long the pods of a collector's new configuration may take to become ready, before it is taken back.
     #[arg(long, env = "TRACESTEWARD_COLLECTOR_READY_TIMEOUT", value_name = "DURATION", default_value = "120s", value_parser = duration)]
     collector_ready_timeout: Duration,
+    #[command(flatten)]
+    webhook: WebhookArgs,
 }
 
 /// How long giving back the lease may take at the end.
@@ -67,12 +73,14 @@ enum OperatorError {
     Controller(#[from] ControllerError),
     #[error(transparent)]
     Serve(#[from] web::ServeError),
+    #[error(transparent)]
+    Webhook(#[from] admission::ServeError),
 }
 
 impl OperatorError {
     const fn exit(&self) -> Exit {
         match self {
-            Self::LogLevel(_) | Self::NoNamespace | Self::Serve(_) => Exit::Usage,
+            Self::LogLevel(_) | Self::NoNamespace | Self::Serve(_) | Self::Webhook(_) => Exit::Usage,
             Self::NoCluster(_) => Exit::Unreachable,
             Self::Runtime(_) | Self::Controller(_) => Exit::Unreadable,
         }
@@ -92,6 +100,11 @@ async fn operate(args: &Args) -> Result<(), OperatorError> {
     let own_namespace = args.namespace.clone().or_else(|| variable("POD_NAMESPACE"));
     let client = client(args.kubeconfig.as_ref()).await?;
     let listener = web::bind(args.http_address).await?;
+    let webhook = args.webhook.options(own_namespace.as_deref(), variable("KUBERNETES_SERVICE_HOST").is_some());
+    let webhook = match webhook {
+        Some(options) => Some(Admission::bind(options).await?),
+        None => None,
+    };
     let instance = variable("POD_NAME").or_else(|| variable("HOSTNAME"));
     let (leading, election) = if args.leader_elect {
         let namespace = own_namespace.as_deref().ok_or(OperatorError::NoNamespace)?;
@@ -107,16 +120,24 @@ async fn operate(args: &Args) -> Result<(), OperatorError> {
         verify_secrets: args.secrets_verify,
         instance,
         ready_timeout: args.collector_ready_timeout,
+        admission: webhook.as_ref().map(|(admission, _)| Arc::clone(admission)),
+        managed: args.webhook.managed(),
     };
     let controller = Controller::new(client.clone(), &options, leading);
     let stop = stop_signal();
     let stop_web = wait_for(stop.clone());
+    let webhook =
+        webhook.map(|(admission, server)| tokio::spawn(admission.run(server, client.clone(), wait_for(stop.clone()))));
     let probes = tokio::spawn(web::serve(listener, controller.context(), client, stop_web));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), http = %args.http_address, "started");
     controller.run(stop).await?;
     // The controller was the last listener: the lease is given back, so that the next replica need not wait it out.
     if let Some(election) = election {
         drop(tokio::time::timeout(RELEASE_TIMEOUT, election).await);
+    }
+    if let Some(webhook) = webhook {
+        // It ends by itself: it has its own limit for requests that are under way.
+        drop(webhook.await);
     }
     probes.abort();
     tracing::info!("stopped");
@@ -142,12 +163,12 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// Accepts `:8080` as the other Kubernetes operators do.
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
     full.parse().map_err(|_| "not an address such as 0.0.0.0:8080 or :8080".to_owned())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     DurationText(text.to_owned()).get().ok_or_else(|| "not a positive duration such as 120s or 5m".to_owned())
 }
 

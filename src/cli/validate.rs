@@ -8,13 +8,13 @@ use super::{
     Exit,
     diff::scope,
     live::{Cluster, LiveError, load, runtime, secrets},
-    load::{Loaded, Source},
+    load::{Leniency, Loaded, Source},
     output::{complain, fail, print},
 };
 use crate::{
     diagnostics::{
         Located, Severity,
-        format::{json, pretty},
+        format::{compact, github, json, junit, pretty, sarif},
     },
     plan::plan,
 };
@@ -32,6 +32,8 @@ pub(super) struct Args {
     #[arg(long)]
     live: bool,
     #[command(flatten)]
+    leniency: Leniency,
+    #[command(flatten)]
     cluster: Cluster,
     /// How findings are printed.
     #[arg(short, long, default_value = "pretty", value_name = "FORMAT")]
@@ -45,8 +47,16 @@ pub(super) struct Args {
 enum Format {
     /// For people: source line, help, summary.
     Pretty,
+    /// One line a finding: `file:line:column: severity CODE object field: message`.
+    Compact,
     /// One object, `{"version": 1, "diagnostics": [...], "summary": {...}}`.
     Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// Workflow commands of GitHub Actions.
+    Github,
+    /// A report of tests, for CI servers.
+    Junit,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -62,30 +72,36 @@ pub(super) fn run(args: &Args) -> Exit {
         Ok(loaded) => loaded,
         Err(error) => return fail(&error.to_string(), error.exit()),
     };
+    let warnings_fail = args.fail_on == FailOn::Warning;
+    let (findings, summary) = (&loaded.findings, loaded.summary);
     let text = match args.output {
-        Format::Pretty => pretty(&loaded.findings, loaded.summary, colour(std::io::stdout().is_terminal())),
-        Format::Json => format!("{}\n", json(&loaded.findings, loaded.summary)),
+        Format::Pretty => pretty(findings, summary, colour(std::io::stdout().is_terminal())),
+        Format::Compact => compact(findings),
+        Format::Json => format!("{}\n", json(findings, summary)),
+        Format::Sarif => format!("{}\n", sarif(findings)),
+        Format::Github => github(findings),
+        Format::Junit => junit(findings, warnings_fail),
     };
-    print(&text).max(exit(&loaded.findings, args.fail_on == FailOn::Warning))
+    print(&text).max(exit(findings, warnings_fail))
 }
 
 fn loaded(args: &Args) -> Result<Loaded, LiveError> {
-    let files = args.files.clone();
+    let source = |namespace: String| Source { files: args.files.clone(), namespace, leniency: args.leniency.clone() };
     if !args.live {
-        let namespace = args.namespace.clone().unwrap_or_else(|| "default".to_owned());
-        return Ok(Source { files, namespace }.load());
+        return Ok(source(args.namespace.clone().unwrap_or_else(|| "default".to_owned())).load());
     }
     runtime()?.block_on(async {
         let connection = args.cluster.connect().await?;
-        let namespace = args.namespace.clone().unwrap_or(connection.namespace);
-        let source = Source { files, namespace };
+        let source = source(args.namespace.clone().unwrap_or(connection.namespace));
         let reading = source.read();
         let live = load(&connection.client, &scope(&reading, &source.namespace)).await?;
-        live.notes.iter().for_each(|note| complain(&format!("note: {note}")));
+        for note in &live.notes {
+            complain(&format!("note: {note}"));
+        }
         let mut laid = source.lay(reading, live.snapshot);
         let planned = plan(&laid.snapshot).0;
         secrets(&connection.client, &mut laid.snapshot, &planned).await;
-        Ok(laid.judge())
+        Ok(laid.judge(&source.leniency))
     })
 }
 

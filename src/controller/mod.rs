@@ -1,5 +1,6 @@
 //! The loop: changes into the index, keys out of it, one reconcile a key at a time.
 
+mod admission;
 mod collector;
 pub mod leader;
 mod queue;
@@ -21,12 +22,14 @@ use tokio::{
 };
 
 use crate::{
+    admission::Admission,
     apply::{Announcement, Events},
     index::{Change, CollectorId, Dirty, Index, PolicyId, SecretId, SecretKeyId, Source, WorkloadId},
     plan::Planner,
     watch::{follow, sources},
 };
 
+pub use admission::{Managed, Repair};
 use queue::Queue;
 use reconcile::Reconciled;
 
@@ -65,6 +68,8 @@ pub enum Key {
     SecretKey(SecretKeyId),
     /// The binding that lets collectors look up senders.
     Identity,
+    /// What admission needs in the cluster.
+    Admission,
 }
 
 /// What the controller was told to do.
@@ -80,6 +85,10 @@ pub struct Options {
     pub instance: Option<String>,
     /// How long pods of a new configuration may take to become ready.
     pub ready_timeout: Duration,
+    /// The webhook, where there is one.
+    pub admission: Option<Arc<Admission>>,
+    /// What is kept in the cluster for admission; `None` where somebody else does that.
+    pub managed: Option<Managed>,
 }
 
 /// What reconciles share.
@@ -88,6 +97,8 @@ pub struct Context {
     pub(crate) events: Events,
     pub(crate) verify_secrets: bool,
     pub(crate) ready_timeout: Duration,
+    pub(crate) admission: Option<Arc<Admission>>,
+    keeper: admission::Keeper,
     /// Whether this process may write.
     leads: AtomicBool,
     index: Mutex<Index>,
@@ -168,6 +179,8 @@ impl Controller {
             client,
             verify_secrets: options.verify_secrets,
             ready_timeout: options.ready_timeout,
+            admission: options.admission.clone(),
+            keeper: admission::Keeper::new(options.managed.clone(), options.own_namespace.as_deref()),
             leads: AtomicBool::new(*leading.borrow()),
             index: Mutex::new(Index::new(options.own_namespace.clone(), sources.iter().cloned())),
             planner: Mutex::default(),
@@ -191,6 +204,7 @@ impl Controller {
             watches.spawn(follow(self.context.client.clone(), source.clone(), sender.clone()));
         }
         let mut queue = Queue::default();
+        queue.add(Key::Admission, Duration::ZERO);
         let mut running: JoinSet<Finished> = JoinSet::new();
         let mut announcements = JoinSet::new();
         let mut keys: HashMap<task::Id, Key> = HashMap::new();
@@ -219,6 +233,7 @@ impl Controller {
                     if now && !leads {
                         let everything = self.context.index().everything();
                         enqueue(&mut queue, everything, &self.context);
+                        queue.add(Key::Admission, Duration::ZERO);
                     }
                     leads = now;
                     self.context.leads.store(leads, Ordering::Relaxed);

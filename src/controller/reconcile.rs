@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::Value;
 
-use super::{Context, Key, Outcome, collector};
+use super::{Context, Key, Outcome, admission, collector};
 use crate::{
     api::{TracingPolicyStatus, condition},
     apply::{Announcement, ApplyError, apply_status, apply_workload},
@@ -56,6 +56,7 @@ async fn one(context: &Context, key: Key) -> Reconciled {
         Key::CollectorStatus(id) => collector::status(context, &id).await,
         Key::SecretKey(id) => secret_key(context, &id).await,
         Key::Identity => collector::identity(context).await,
+        Key::Admission => admission::reconcile(context).await,
     }
 }
 

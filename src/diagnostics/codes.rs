@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+/// Where the page of every code is, followed by the code.
+const PAGES: &str = "https://tracesteward.io/docs/codes/";
+
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -58,6 +61,11 @@ macro_rules! catalogue {
             /// What to do next, in general.
             pub const fn help(self) -> &'static str {
                 match self { $(Self::$code => $help,)* }
+            }
+
+            /// The text of its page. Without one, nothing is built: a code that nobody explains helps nobody.
+            pub(super) const fn page(self) -> &'static str {
+                match self { $(Self::$code => include_str!(concat!("pages/", stringify!($code), ".md")),)* }
             }
 
             /// What the API server answers where a CEL rule of the CRD refuses an object: `TRC0101: <fixed words>`.
@@ -154,6 +162,8 @@ catalogue! {
     TRC0132 Error "a pattern with more than 8 wildcards"
         "Use fewer *: every span of the service is compared with every pattern.";
 
+    TRC0133 Warning "the annotation names a code that cannot be ignored"
+        "Name codes of warnings and infos, with commas between them: errors are never left out.";
     TRC0134 Error "service.name is not allowed in a ClusterTracingPolicy: every workload would get the same name"
         "Remove it: a workload's own name is the default, and a TracingPolicy may set another.";
     TRC0135 Error "overrides cannot inherit an export: there is nothing above them"
@@ -201,6 +211,15 @@ catalogue! {
         "Remove keep.always, or the ratios.";
     TRC0305 Error "the sampling rules take more than a quarter of what a configuration can hold, and are left out"
         "Use fewer or shorter rules, or fewer services in one policy: each service carries all of them.";
+
+    TRC0306 Warning "ratios without effect: the collector keeps every trace of the service"
+        "Take the service out of the collector's spec.sampling.keep.services, or remove the ratios.";
+    TRC0307 Info "a ratio below the collector's baseline holds only for traces in which no other service offers more"
+        "Nothing to do where requests end in this service; else lower the baseline, or the ratios of the services that call it.";
+    TRC0308 Warning "the keep rule changes nothing: the collector keeps these traces anyway"
+        "Change the collector's spec.sampling.keep, or remove the rule from the policy.";
+    TRC0309 Warning "head and tail ratios multiply"
+        "Leave the head ratio at 1 where the collector samples, or leave the tail to keep what arrives.";
 
     TRC0401 Info "another policy applies to this workload"
         "More specific targets win, then the higher priority, then the older policy.";
@@ -264,9 +283,34 @@ catalogue! {
 }
 
 impl Code {
-    /// The code with this name, in capitals.
+    /// The code with this name; small letters will do.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|code| code.as_str() == name)
+        Self::ALL.iter().copied().find(|code| code.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// The codes whose names are nearest to this one, the nearest first; none where it is nothing like a code.
+    pub fn nearest(name: &str) -> Vec<Self> {
+        let name = name.to_ascii_uppercase();
+        let distance = |code: &Self| strsim::osa_distance(code.as_str(), &name);
+        let mut near: Vec<_> = Self::ALL.iter().copied().filter(|code| distance(code) <= 2).collect();
+        near.sort_by_key(distance);
+        near.truncate(3);
+        near
+    }
+
+    /// What to say where a name is no code: `<name> is no code; did you mean ...?`
+    pub fn unknown(name: &str) -> String {
+        let near: Vec<_> = Self::nearest(name).into_iter().map(Self::as_str).collect();
+        let (first, last) = (Self::ALL.first(), Self::ALL.last());
+        match (near.as_slice(), first, last) {
+            ([], Some(first), Some(last)) => format!("{name} is no code: codes are like {first} or {last}"),
+            _ => format!("{name} is no code; did you mean {}?", near.join(" or ")),
+        }
+    }
+
+    /// The address of the page about this code.
+    pub fn url(self) -> String {
+        format!("{PAGES}{self}")
     }
 
     /// Whether findings of this code mean that the input could not be read at all (TRC00xx; exit code 3).
@@ -289,7 +333,22 @@ mod tests {
     fn codes_are_in_order_and_found_by_name() {
         assert!(Code::ALL.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str()));
         assert_eq!(Code::parse("TRC0101"), Some(Code::TRC0101));
+        assert_eq!(Code::parse("trc0101"), Some(Code::TRC0101));
         assert_eq!(Code::parse("TRC9999"), None);
+        assert_eq!(Code::TRC0101.url(), "https://tracesteward.io/docs/codes/TRC0101");
         assert!(Code::TRC0003.is_unreadable() && !Code::TRC0101.is_unreadable());
+    }
+
+    #[test]
+    fn the_nearest_codes_are_named() {
+        for (name, nearest) in [("TRC101", Code::TRC0101), ("trc0503", Code::TRC0503), ("TRC0110 ", Code::TRC0110)] {
+            assert_eq!(Code::nearest(name).first(), Some(&nearest), "{name}");
+        }
+        assert_eq!(Code::nearest("Deployment"), []);
+        assert_eq!(Code::unknown("TRC101"), "TRC101 is no code; did you mean TRC0101 or TRC0001 or TRC0102?");
+        assert_eq!(
+            Code::unknown("x"),
+            format!("x is no code: codes are like TRC0001 or {}", Code::ALL.last().unwrap())
+        );
     }
 }

@@ -6,6 +6,7 @@
 
 mod codes;
 pub mod format;
+pub mod pages;
 mod path;
 pub mod source;
 
@@ -56,6 +57,13 @@ impl Diagnostic {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = help.into();
+        self
+    }
+
+    /// Says before the general advice why the finding is true here.
+    #[must_use]
+    pub fn proof(mut self, proof: impl AsRef<str>) -> Self {
+        self.help = format!("{} {}", proof.as_ref(), self.code.help());
         self
     }
 

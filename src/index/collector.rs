@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use super::Ignored;
 use crate::{
     api::{SecretKeyRef, TracingCollectorSpec, TracingCollectorStatus},
     diagnostics::{Diagnostic, ObjectId, Severity},
@@ -55,6 +56,8 @@ pub struct Collector {
     pub spec: Option<Arc<TracingCollectorSpec>>,
     /// Findings about the object alone (TRC06xx).
     pub findings: Vec<Diagnostic>,
+    /// What is not to be said about it.
+    pub ignored: Ignored,
     /// The status that the API server has.
     pub status: Option<TracingCollectorStatus>,
 }

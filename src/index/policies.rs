@@ -30,8 +30,8 @@ impl Index {
         // A change of the status alone touches no workload; the status itself is compared again, in case somebody
         // else wrote it.
         let same_intent = known.is_some_and(|known| {
-            (&known.spec, &known.findings, &known.created, &known.uid)
-                == (&policy.spec, &policy.findings, &policy.created, &policy.uid)
+            (&known.spec, &known.findings, &known.created, &known.uid, &known.ignored)
+                == (&policy.spec, &policy.findings, &policy.created, &policy.uid, &policy.ignored)
         });
         dirty.policies.insert(policy.id.clone());
         if !same_intent {

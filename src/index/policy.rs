@@ -9,7 +9,7 @@ use crate::{
     diagnostics::{Diagnostic, Severity},
 };
 
-use super::{CollectorId, PolicyId, SecretId, Workload};
+use super::{CollectorId, Ignored, PolicyId, SecretId, Workload};
 
 /// A policy with what was found wrong with it when it was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,8 @@ pub struct Policy {
     pub spec: PolicySpec,
     /// Findings about the object alone (TRC01xx).
     pub findings: Vec<Diagnostic>,
+    /// What is not to be said about it.
+    pub ignored: Ignored,
     /// The status that the API server has.
     pub status: Option<TracingPolicyStatus>,
 }

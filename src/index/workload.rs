@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::{
-    EnvValue, WorkloadId, WorkloadKind, env_name,
+    EnvValue, IGNORE, Ignored, WorkloadId, WorkloadKind, env_name,
     ownership::Ownership,
     raw::{PodTemplate, RawContainer, RawEnvVar, RawWorkload},
 };
@@ -35,6 +35,8 @@ pub struct Workload {
     pub attributes: BTreeMap<String, String>,
     /// The regular containers, in order.
     pub containers: Vec<Container>,
+    /// What is not to be said about it.
+    pub ignored: Ignored,
 }
 
 /// A container, reduced.
@@ -95,6 +97,7 @@ impl Workload {
             let attribute = key.strip_prefix(ATTRIBUTE_PREFIX)?;
             (!attribute.is_empty()).then(|| (attribute.to_owned(), value))
         });
+        let ignore = meta.annotations.as_ref().and_then(|annotations| annotations.get(IGNORE));
         let containers = template.spec.and_then(|spec| spec.containers).unwrap_or_default();
         Self {
             id: WorkloadId {
@@ -108,6 +111,7 @@ impl Workload {
             labels: template_meta.labels.unwrap_or_default(),
             attributes: attributes.collect(),
             containers: containers.into_iter().map(|container| Container::reduce(container, &ownership)).collect(),
+            ignored: Ignored::read(ignore.map(String::as_str).unwrap_or_default()),
         }
     }
 

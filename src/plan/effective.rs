@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{
     attach::{Attached, Attachment, Part, Specificity, part_settings},
     export::{self, ResolvedExport, Unresolved},
-    merge::merge,
+    merge::{fields, merge},
 };
 use crate::{
     api::{Export, Language, Limits, Protocol, Settings, Tail},
@@ -145,6 +145,44 @@ pub(super) fn of_policy(snapshot: &Snapshot, policy: &Policy) -> Option<Result<R
     let attachment = assumed(snapshot, policy);
     let in_force = effective(&attachment, false);
     in_force.enabled.then(|| in_force.export(snapshot, &policy.id.namespace, &attachment, false))
+}
+
+/// What is in force where a TracingPolicy alone selects a workload.
+pub(super) struct InForce<'a> {
+    pub(super) enabled: bool,
+    pub(super) settings: Cow<'a, Settings>,
+    /// Whose export it is.
+    pub(super) export_from: Option<Attached<'a>>,
+    /// The collector that takes the spans.
+    pub(super) collector: Option<CollectorId>,
+    /// Whether spans go to an endpoint that no collector here is behind.
+    pub(super) is_elsewhere: bool,
+    /// What was merged, the weakest first.
+    pub(super) layers: Vec<Attached<'a>>,
+}
+
+/// What is in force for what a valid TracingPolicy selects, by what holds for all of its namespace.
+pub(super) fn in_force<'a>(snapshot: &'a Snapshot, policy: &'a Policy) -> Option<InForce<'a>> {
+    policy.spec().filter(|_| policy.is_valid())?;
+    let attachment = assumed(snapshot, policy);
+    let effective = effective(&attachment, false);
+    let rules = effective.rules(snapshot, &policy.id.namespace, &attachment);
+    let endpoint = effective.settings.export.as_ref().and_then(|export| export.endpoint.as_deref());
+    Some(InForce {
+        enabled: effective.enabled,
+        collector: rules.and_then(|rules| rules.collector),
+        is_elsewhere: endpoint.is_some_and(|endpoint| !endpoint.is_empty()),
+        settings: effective.settings,
+        export_from: effective.export_from,
+        layers: effective.layers,
+    })
+}
+
+/// Who set a field, the strongest of the layers that did.
+pub(super) fn origin<'a>(layers: &[Attached<'a>], field: &str) -> Option<Attached<'a>> {
+    let sets =
+        |attached: &&Attached<'a>| attached.settings().is_some_and(|settings| fields(settings).contains_key(field));
+    layers.iter().rev().find(sets).copied()
 }
 
 /// The rules of services that a TracingPolicy names, by what holds for all of its namespace.

@@ -3,6 +3,7 @@
 //! Everything here is a function of a [`Snapshot`]; nothing awaits, reads a clock or fails: what is wrong becomes a
 //! [`Diagnostic`] and stops nobody else. The controller and the CLI call the same functions.
 
+pub mod admission;
 mod attach;
 pub mod collector;
 mod condition;
@@ -17,6 +18,7 @@ mod merge;
 mod patch;
 mod planner;
 mod read;
+pub mod repair;
 pub mod schema;
 pub mod status;
 mod validate;

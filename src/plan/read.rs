@@ -13,7 +13,7 @@ use super::{schema, validate, validate_cluster};
 use crate::{
     api::{TracingPolicySpec, TracingPolicyStatus, crds, target::is_object_name},
     diagnostics::{Code, Diagnostic, FieldPath, Severity},
-    index::{Policy, PolicyId, PolicySpec},
+    index::{Ignored, Policy, PolicyId, PolicySpec},
 };
 
 /// The schema of a kind of the API group, as it is in its CRD.
@@ -76,6 +76,8 @@ fn specification<S: DeserializeOwned>(
 }
 
 fn policy(object: &Value, id: PolicyId, spec: Result<PolicySpec, PolicySpec>, mut findings: Vec<Diagnostic>) -> Policy {
+    let ignored = Ignored::of(object);
+    ignored.apply(&mut findings);
     findings.sort();
     findings.dedup();
     Policy {
@@ -85,6 +87,7 @@ fn policy(object: &Value, id: PolicyId, spec: Result<PolicySpec, PolicySpec>, mu
         created: text(object, "/metadata/creationTimestamp").map(str::to_owned),
         spec: spec.unwrap_or_else(|unreadable| unreadable),
         findings,
+        ignored,
         // A status that somebody else has broken is replaced by the right one.
         status: object
             .get("status")

@@ -4,6 +4,7 @@
 mod attention;
 mod conditions;
 mod no_effect;
+mod reach;
 mod tally;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

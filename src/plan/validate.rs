@@ -1,6 +1,6 @@
 //! What is wrong with a policy by itself (TRC01xx, TRC03xx). The CRD's CEL rules say the same in the API server.
 
-mod sampling;
+pub(super) mod sampling;
 
 use super::{attach, export, findings::Findings};
 use crate::{

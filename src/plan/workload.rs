@@ -300,5 +300,6 @@ pub fn workload_findings(workload: &Workload, plan: &WorkloadPlan) -> Vec<Diagno
             findings.push(Diagnostic::new(Code::TRC0503, place.field("envFrom")).detail(detail));
         }
     }
+    workload.ignored.apply(&mut findings);
     findings.into_iter().map(|finding| finding.on(workload.id.object())).collect()
 }

@@ -72,7 +72,9 @@ async fn healthz() -> &'static str {
 }
 
 async fn readyz(State(probes): State<Probes>) -> (StatusCode, Json<Readiness>) {
-    let probes = vec![caches(&probes.context), api_server(&probes.client).await];
+    let certificate = certificate(&probes.context);
+    let probes: Vec<_> =
+        [caches(&probes.context), api_server(&probes.client).await].into_iter().chain(certificate).collect();
     let ready = probes.iter().all(|probe| probe.ok);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready, probes }))
@@ -84,6 +86,12 @@ fn caches(context: &Context) -> Probe {
     kinds.dedup();
     let message = if kinds.is_empty() { "synced".to_owned() } else { format!("waiting for {}", kinds.join(", ")) };
     Probe { name: "caches", ok: kinds.is_empty(), message }
+}
+
+/// Named only where there is a webhook.
+fn certificate(context: &Context) -> Option<Probe> {
+    let (ok, message) = context.admission.as_ref()?.probe(context.leads());
+    Some(Probe { name: "webhook-certificate", ok, message })
 }
 
 async fn api_server(client: &Client) -> Probe {

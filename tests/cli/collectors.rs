@@ -112,9 +112,16 @@ fn keys_of_secrets_are_looked_at_and_their_values_are_not_shown() {
     assert_eq!(found(&[COLLECTOR, &secret("stringData: {org: 'hunter2${env:HOME}'}")]), two);
     let broken = secret("stringData: {org: \"hunter2\\n\", token: '${hunter2'}");
     let files = Files::new(&[("all.yaml", &format!("{COLLECTOR}---\n{broken}"))]);
-    for format in ["pretty", "json"] {
+    for (format, mark) in [
+        ("pretty", "[TRC0211]"),
+        ("compact", " TRC0211 "),
+        ("json", "\"TRC0211\""),
+        ("sarif", "\"ruleId\":\"TRC0211\""),
+        ("github", "title=TRC0211"),
+        ("junit", "name=\"TRC0211 "),
+    ] {
         let answer = files.run(&["validate", "-o", format, "all.yaml"]);
-        assert_eq!(answer.stdout.matches("TRC0211").count(), 2, "{answer:?}");
+        assert_eq!(answer.stdout.matches(mark).count(), 2, "{answer:?}");
         assert!(!format!("{answer:?}").contains("hunter2"), "{answer:?}");
     }
 }

@@ -36,6 +36,13 @@ fn ten_megabytes_of_policies() {
 }
 
 #[test]
+fn many_documents_of_others() {
+    let text = "a: 1\n---\n".repeat(100_000);
+    let answer = quickly("others", || run_with(&["validate", "--skip-others", "-"], &text));
+    assert_eq!((answer.code, answer.stdout), (Some(0), "100000 objects checked: no findings\n".to_owned()));
+}
+
+#[test]
 fn nesting_without_end() {
     for (what, text) in [
         ("flow lists", "[".repeat(100_000)),

@@ -1,10 +1,13 @@
 //! By subject.
 
+mod codes;
 mod collectors;
 mod common;
 mod crds;
 mod explain;
+mod formats;
 mod hostile;
 mod render;
 mod snapshots;
+mod suppression;
 mod validate;

@@ -119,6 +119,10 @@ fn no_value_of_a_secret_is_ever_printed() {
         for args in [
             &["validate", "-"][..],
             &["validate", "-o", "json", "-"],
+            &["validate", "-o", "compact", "-"],
+            &["validate", "-o", "sarif", "-"],
+            &["validate", "-o", "github", "-"],
+            &["validate", "-o", "junit", "-"],
             &["render", "-"],
             &["render", "-o", "json", "-"],
             &["render", "-o", "patch", "-"],

@@ -278,7 +278,7 @@ async fn deletion_leaves_nothing_and_a_new_one_starts_over() {
     let _kubelet = Kubelet::start(&world);
     world.apply(&collector("gw", &json!({})));
     let _operator = world.operator(&[]).await;
-    let first = world.collector_is_live("gw").await;
+    let first = world.collector_rests("gw").await;
     let mark = world.plane.audit_mark();
     world.kubectl(&["delete", "trc", "gw"]).success();
     gone(&world).await;

@@ -337,3 +337,131 @@ fn a_change_plans_again_what_it_can_affect_and_nothing_else() {
         "all of them"
     );
 }
+
+/// The sampling findings of a policy in namespace `shop` that exports to this collector: code, path and help.
+fn sampling(collector: &str, policies: Vec<Policy>) -> Vec<String> {
+    let object = serde_json::json!({
+        "apiVersion": "tracesteward.io/v1alpha1", "kind": "TracingCollector", "metadata": {"name": "gw", "namespace": "shop"},
+        "spec": {"backends": [{"name": "tempo", "endpoint": "http://tempo:4317"}], "sampling": super::common::yaml(collector)},
+    });
+    let mut world = snapshot(policies, &[plain()]);
+    let collector = tracesteward::plan::read_collector(&object, "shop");
+    assert!(collector.valid().is_some(), "{:?}", collector.findings);
+    world.collectors.insert(collector.id.clone(), collector);
+    let (_, findings) = plan(&world);
+    let about_sampling = findings.iter().filter(|finding| finding.code.as_str().starts_with("TRC03"));
+    about_sampling.map(|finding| format!("{} {} {}", finding.code, finding.path, finding.help)).collect()
+}
+
+/// One that exports to the collector of [`sampling`].
+fn sampled(sampling: &str) -> Policy {
+    let policy =
+        policy("p", &format!("{{enabled: true, export: {{collectorRef: {{name: gw}}}}, sampling: {sampling}}}"));
+    assert!(policy.is_valid(), "{sampling}: {:?}", policy.findings);
+    policy
+}
+
+#[test]
+fn sampling_that_cannot_do_what_it_says_comes_with_its_proof() {
+    let one = |collector: &str, policy: &str, expected: &[&str]| {
+        let found = sampling(collector, vec![sampled(policy)]);
+        assert_eq!(found.len(), expected.len(), "{policy} under {collector}: {found:#?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.starts_with(expected), "{policy} under {collector}: {found}");
+        }
+    };
+    one("{}", "{tail: {ratio: 1, routes: [{route: /, ratio: 1}]}}", &[]);
+    one(
+        "{keep: {services: [other, web]}}",
+        "{tail: {ratio: 1, routes: [{route: /, ratio: 1}]}}",
+        &[
+            "TRC0306 spec.sampling.tail TracingCollector shop/gw: spec.sampling.keep.services[1] keeps every trace with a span of \
+           web, so that ratio 1 and the rule in routes decides about none. Take the service out",
+        ],
+    );
+    one(
+        "{baselineRatio: 0.1}",
+        "{tail: {routes: [{route: /a, ratio: 0.5}, {route: /b, ratio: 0.01}]}}",
+        &[
+            "TRC0307 spec.sampling.tail.routes[1].ratio A trace is kept with the highest ratio on offer: TracingCollector shop/gw \
+           offers 0.1 for every service without rules, and spec.sampling.tail.routes[1].ratio offers 0.01.",
+        ],
+    );
+    one(
+        "{keep: {errors: true, slowerThan: 1s}}",
+        "{tail: {keep: {errors: false, httpServerErrors: false, slowerThan: 1500ms}}}",
+        &[
+            "TRC0308 spec.sampling.tail.keep.errors TracingCollector shop/gw: spec.sampling.keep.errors is true",
+            "TRC0308 spec.sampling.tail.keep.slowerThan A trace lasts at least as long as any of its spans",
+        ],
+    );
+    one("{keep: {slowerThan: 1s}}", "{tail: {keep: {slowerThan: 999ms}}}", &[]);
+    // The head sees first. A rule of the policy's own is told about by the policy alone, one of the collector by both.
+    one(
+        "{}",
+        "{ratio: 0.1, tail: {keep: {errors: true}}}",
+        &["TRC0302 spec.sampling.ratio 0.1 (1 in 10) of the traces that begin here are recorded at all"],
+    );
+    one(
+        "{keep: {httpServerErrors: true}}",
+        "{profile: high}",
+        &[
+            "TRC0302 spec.sampling.profile spec.sampling.profile lets 0.01 (1 in 100) of the traces that begin here through, and \
+           TracingCollector shop/gw: spec.sampling.keep.httpServerErrors sees no others.",
+        ],
+    );
+    one(
+        "{baselineRatio: 0.1}",
+        "{ratio: 0.1}",
+        &[
+            "TRC0309 spec.sampling.ratio spec.sampling.ratio keeps 0.1, and of those the baseline of TracingCollector shop/gw \
+           keeps 0.1: 0.01 of all.",
+        ],
+    );
+    one("{baselineRatio: 0.1}", "{ratio: 1}", &[]);
+}
+
+#[test]
+fn settings_from_above_defeat_rules_too_and_the_team_is_told_whose_they_are() {
+    let rules = sampled("{tail: {keep: {errors: true}}}");
+    let base = cluster("base", "{defaults: {sampling: {ratio: 0.1}}}");
+    let found = sampling("{}", vec![rules, base]);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(
+        found[0].starts_with(
+            "TRC0302 spec spec.defaults.sampling.ratio of ClusterTracingPolicy base lets 0.1 (1 in 10) of the traces"
+        ),
+        "{found:#?}"
+    );
+    // Rules beside an inherited endpoint reach nobody.
+    let inherit = policy("p", "{enabled: true, export: {inherit: true}, sampling: {tail: {ratio: 0.1}}}");
+    let base = cluster("base", "{defaults: {export: {endpoint: \"http://c:4317\"}}}");
+    let found = sampling("{}", vec![inherit, base]);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("The export is inherited from ClusterTracingPolicy base"), "{found:#?}");
+}
+
+#[test]
+fn tail_rules_are_merged_too() {
+    // A policy with routes for the namespace, and one by name that has but a ratio: both hold for the service.
+    let whole = policy(
+        "whole",
+        "{enabled: true, export: {collectorRef: {name: gw}}, sampling: {tail: {routes: [{route: /hot, ratio: 0.125}]}}}",
+    );
+    let named = policy(
+        "named",
+        &format!(
+            "{{enabled: true, {BY_NAME}, export: {{collectorRef: {{name: gw}}}}, sampling: {{tail: {{ratio: 0.0625}}}}}}"
+        ),
+    );
+    let object = serde_json::json!({"metadata": {"name": "gw", "namespace": "shop"}, "spec": {"backends": [{"name": "t", "endpoint": "http://t:4317"}]}});
+    let mut world = snapshot(vec![whole, named], &[plain()]);
+    let collector = tracesteward::plan::read_collector(&object, "shop");
+    world.collectors.insert(collector.id.clone(), collector);
+    let (made, findings) = plan(&world);
+    let compiled = made.collectors.values().next().unwrap();
+    let text = &compiled.configurations[0].text;
+    assert!(text.contains("0.125") || text.contains("12.5"), "{text}");
+    assert!(text.contains("0.0625") || text.contains("6.25"), "{text}");
+    assert!(findings.iter().all(|finding| finding.code.as_str() != "TRC0402"), "{findings:#?}");
+}

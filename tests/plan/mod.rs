@@ -7,6 +7,7 @@ mod common;
 mod difference;
 mod env;
 mod explain;
+mod ignored;
 mod inject;
 mod laws;
 mod merge;

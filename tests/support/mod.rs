@@ -19,6 +19,7 @@ pub(crate) mod backend;
 pub(crate) mod certs;
 pub(crate) mod collector;
 pub(crate) mod http;
+pub(crate) mod https;
 pub(crate) mod kubectl;
 pub(crate) mod operator;
 pub(crate) mod otlp;

@@ -17,7 +17,6 @@ pub(crate) const NAMESPACE: &str = "tracesteward-system";
 pub(crate) struct Operator {
     process: Process,
     http_port: u16,
-    webhook_port: u16,
 }
 
 impl Operator {
@@ -34,7 +33,7 @@ impl Operator {
     pub(crate) fn spawn(plane: &ControlPlane, kubeconfig: &Path, extra_args: &[&str]) -> Self {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let (http_port, webhook_port) = (free_port(), free_port());
+        let http_port = free_port();
         let mut command = Command::new(binary());
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("TRACESTEWARD_") {
@@ -48,14 +47,15 @@ impl Operator {
             .env("TRACESTEWARD_KUBECONFIG", kubeconfig)
             .env("TRACESTEWARD_NAMESPACE", NAMESPACE)
             .env("TRACESTEWARD_HTTP_ADDRESS", format!("127.0.0.1:{http_port}"))
-            .env("TRACESTEWARD_WEBHOOK_ADDRESS", format!("127.0.0.1:{webhook_port}"))
-            .env("TRACESTEWARD_WEBHOOK_URL", format!("https://127.0.0.1:{webhook_port}"))
+            // What is cluster-wide belongs to one operator: who tests admission turns it on ([`Self::webhook_args`]).
+            .env("TRACESTEWARD_WEBHOOK_ADDRESS", "")
+            .env("TRACESTEWARD_MANAGE_ADMISSION", "false")
             .env("TRACESTEWARD_LEADER_ELECT", "false")
             .env("TRACESTEWARD_LOG_FORMAT", "json")
             .env_remove("KUBECONFIG")
             .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT");
         let log = format!("operator-{number}.log");
-        Self { process: Process::start("the operator", &command, &plane.folder().join(log)), http_port, webhook_port }
+        Self { process: Process::start("the operator", &command, &plane.folder().join(log)), http_port }
     }
 
     /// Waits until `/readyz` answers 200.
@@ -82,9 +82,13 @@ impl Operator {
         self.http_port
     }
 
-    /// The port of `--webhook-address`.
-    pub(crate) fn webhook_port(&self) -> u16 {
-        self.webhook_port
+    /// The flags that turn the webhook on, at this port.
+    pub(crate) fn webhook_args(port: u16) -> [String; 3] {
+        [
+            format!("--webhook-address=127.0.0.1:{port}"),
+            format!("--webhook-url=https://127.0.0.1:{port}"),
+            "--manage-admission".to_owned(),
+        ]
     }
 
     /// The process id.

@@ -34,6 +34,27 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- default (ternary (include "tracesteward.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name }}
 {{- end }}
 
+{{/* The operator's ClusterRole. Cluster-wide names carry the namespace too, so that releases of the same name in two
+namespaces do not meet. */}}
+{{- define "tracesteward.clusterName" -}}
+{{- $fullname := include "tracesteward.fullname" . }}
+{{- ternary $fullname (printf "%s-%s" .Release.Namespace $fullname) (eq .Release.Namespace $fullname) }}
+{{- end }}
+
+{{/* "true" where the operator looks after what is cluster-wide for admission. */}}
+{{- define "tracesteward.isClusterWide" -}}
+{{- if not .Values.watchNamespaces }}true{{ end }}
+{{- end }}
+
+{{/* "true" where there is a webhook: its configuration is about all namespaces. */}}
+{{- define "tracesteward.hasWebhook" -}}
+{{- if and .Values.webhook.enabled (include "tracesteward.isClusterWide" .) }}true{{ end }}
+{{- end }}
+
+{{- define "tracesteward.webhookName" -}}
+{{- printf "%s-webhook" (include "tracesteward.fullname" . | trunc 55 | trimSuffix "-") }}
+{{- end }}
+
 {{- define "tracesteward.image" -}}
 {{- $image := .Values.image }}
 {{- $name := ternary (printf "%s/%s" $image.registry $image.repository) $image.repository (ne $image.registry "") }}

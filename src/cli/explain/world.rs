@@ -9,7 +9,7 @@ use crate::{
     cli::{
         Exit,
         live::{LiveError, Scope, load, managers, runtime, secrets},
-        load::{Loaded, Source},
+        load::{Leniency, Loaded, Source},
         output::complain,
         validate::{colour, exit},
     },
@@ -45,7 +45,7 @@ impl World {
             return runtime()?.block_on(Self::of_cluster(args, subject));
         }
         let namespace = args.namespace.clone().unwrap_or_else(|| "default".to_owned());
-        let source = Source { files: args.files.clone(), namespace: namespace.clone() };
+        let source = Source { files: args.files.clone(), namespace: namespace.clone(), leniency: Leniency::default() };
         let loaded = source.load();
         Ok(Self { notes: loaded.notes.clone(), loaded, namespace, is_live: false, managed: BTreeMap::new() })
     }
@@ -56,11 +56,11 @@ impl World {
         let everywhere = matches!(subject, Subject::ClusterPolicy | Subject::Collector);
         let namespaces = BTreeSet::from([namespace.clone()]);
         let live = load(&connection.client, &Scope { everywhere, namespaces, whole: BTreeSet::new() }).await?;
-        let source = Source { files: args.files.clone(), namespace: namespace.clone() };
+        let source = Source { files: args.files.clone(), namespace: namespace.clone(), leniency: Leniency::default() };
         let mut laid = source.lay(source.read(), live.snapshot);
         let planned = plan(&laid.snapshot).0;
         secrets(&connection.client, &mut laid.snapshot, &planned).await;
-        let loaded = laid.judge();
+        let loaded = laid.judge(&source.leniency);
         Ok(Self { loaded, namespace, is_live: true, notes: live.notes, managed: live.managed })
     }
 

@@ -1,10 +1,8 @@
 //! Findings for programs. The shape is a promise (DESIGN section 7): fields may be added, none changes its meaning.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
-use super::{Located, Summary, is_unsafe, sorted};
+use super::{Located, Summary, escape_json, sorted};
 use crate::diagnostics::Severity;
 
 #[derive(Serialize)]
@@ -34,7 +32,7 @@ pub fn json(findings: &[Located], summary: Summary) -> String {
     let diagnostics = sorted(findings).into_iter().map(finding).collect();
     let report = Report { version: 1, diagnostics, summary };
     // Strings, numbers and null only: nothing that could fail.
-    escape(&serde_json::to_string(&report).unwrap_or_default())
+    escape_json(&serde_json::to_string(&report).unwrap_or_default())
 }
 
 fn finding(found: &Located) -> Finding<'_> {
@@ -54,20 +52,4 @@ fn finding(found: &Located) -> Finding<'_> {
         namespace: object.map(|object| object.namespace.as_str()).filter(|text| known(text)),
         name: object.map(|object| object.name.as_str()).filter(|text| known(text)),
     }
-}
-
-/// JSON needs no escape for DEL and what lies above ASCII; a terminal on which it is printed does.
-fn escape(json: &str) -> String {
-    let mut escaped = String::with_capacity(json.len());
-    for character in json.chars() {
-        if is_unsafe(character) {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                // Writing to a String cannot fail.
-                write!(escaped, "\\u{unit:04x}").unwrap_or_default();
-            }
-        } else {
-            escaped.push(character);
-        }
-    }
-    escaped
 }

@@ -1,15 +1,23 @@
 //! Findings as text. Pure: what is written where is the caller's.
 
+mod compact;
+mod github;
 mod json;
+mod junit;
 mod pretty;
+mod sarif;
 
 #[cfg(test)]
 mod tests;
 
+pub use compact::compact;
+pub use github::github;
 pub use json::json;
+pub use junit::junit;
 pub use pretty::pretty;
+pub use sarif::sarif;
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, fmt::Write as _};
 
 use super::source::Excerpt;
 use super::{Diagnostic, Severity};
@@ -79,6 +87,38 @@ fn sorted(findings: &[Located]) -> Vec<&Located> {
     let mut sorted: Vec<&Located> = findings.iter().collect();
     sorted.sort_by(|one, other| order(one, other));
     sorted
+}
+
+/// Which field of which object, as `kubectl` would name them; `between` stands between object and field.
+fn about(diagnostic: &Diagnostic, between: &str) -> Option<String> {
+    let path = diagnostic.path.to_string();
+    let object = diagnostic.object.as_ref().map(|object| match object.namespace.as_str() {
+        "" => format!("{} {}", object.kind, object.name).trim_end().to_owned(),
+        namespace => format!("{} {namespace}/{}", object.kind, object.name),
+    });
+    let about = match (object, path.as_str()) {
+        (None, "") => return None,
+        (None, path) => path.to_owned(),
+        (Some(object), "") => object,
+        (Some(object), path) => format!("{object}{between}{path}"),
+    };
+    Some(visible(&about))
+}
+
+/// JSON needs no escape for DEL and what lies above ASCII; a terminal on which it is printed does.
+fn escape_json(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_unsafe(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                write!(escaped, "\\u{unit:04x}").unwrap_or_default();
+            }
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
 }
 
 /// Whether a terminal could take the character for a command, or show the text around it in another order.

@@ -3,8 +3,8 @@
 use annotate_snippets::renderer::DEFAULT_TERM_WIDTH;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use super::{Located, Place, Summary, sorted, visible};
-use crate::diagnostics::{Diagnostic, Severity, source::Excerpt};
+use super::{Located, Place, Summary, about, sorted, visible};
+use crate::diagnostics::{Severity, source::Excerpt};
 
 /// All findings with their excerpts, and a closing line. `colour` for terminals that take ANSI sequences.
 pub fn pretty(findings: &[Located], summary: Summary, colour: bool) -> String {
@@ -36,10 +36,12 @@ fn one(renderer: &Renderer, found: &Located) -> String {
             group = group.element(snippet(excerpt));
         }
     }
-    if let Some(about) = about(diagnostic) {
+    if let Some(about) = about(diagnostic, ": ") {
         group = group.element(Level::NOTE.message(about));
     }
-    let text = renderer.render(&[group.element(Level::HELP.message(visible(&diagnostic.help)))]);
+    let help = Level::HELP.message(visible(&diagnostic.help));
+    let page = Level::NOTE.with_name("docs").message(diagnostic.code.url());
+    let text = renderer.render(&[group.element(help).element(page)]);
     text.lines().filter(|line| !is_continuation(line)).collect::<Vec<_>>().join("\n")
 }
 
@@ -70,22 +72,6 @@ fn snippet(excerpt: &Excerpt) -> Snippet<'static, annotate_snippets::Annotation<
     let offset = |characters: usize| text.char_indices().nth(characters).map_or(text.len(), |(at, _)| at);
     let range = offset(excerpt.start)..offset(excerpt.start + excerpt.length);
     Snippet::source(text).line_start(excerpt.line_number).annotation(AnnotationKind::Primary.span(range))
-}
-
-/// Which field of which object, as `kubectl` would name them.
-fn about(diagnostic: &Diagnostic) -> Option<String> {
-    let path = diagnostic.path.to_string();
-    let object = diagnostic.object.as_ref().map(|object| match object.namespace.as_str() {
-        "" => format!("{} {}", object.kind, object.name),
-        namespace => format!("{} {namespace}/{}", object.kind, object.name),
-    });
-    let about = match (object, path.as_str()) {
-        (None, "") => return None,
-        (None, path) => path.to_owned(),
-        (Some(object), "") => object,
-        (Some(object), path) => format!("{object}: {path}"),
-    };
-    Some(visible(about.trim_end()))
 }
 
 fn closing(findings: &[Located], summary: Summary) -> String {

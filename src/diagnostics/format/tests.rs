@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 use crate::diagnostics::source::{read, too_large};
 use crate::diagnostics::{Code, FieldPath};
@@ -35,11 +37,82 @@ fn json_has_every_key_in_a_fixed_order() {
 }
 
 #[test]
+fn the_other_formats_read_as_they_should() {
+    let findings = findings();
+    insta::assert_snapshot!("compact", compact(&findings));
+    insta::assert_snapshot!("github", github(&findings));
+    insta::assert_snapshot!("junit", junit(&findings, false));
+    let sarif: serde_json::Value = serde_json::from_str(&sarif(&findings)).unwrap();
+    let sarif = format!("{sarif:#}").replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    insta::assert_snapshot!("sarif", sarif);
+}
+
+#[test]
+fn without_findings_every_format_is_whole() {
+    assert_eq!(compact(&[]), "");
+    assert_eq!(github(&[]), "");
+    let none = junit(&[], true);
+    assert!(none.contains("tests=\"1\" failures=\"0\"") && none.contains("name=\"no findings\""), "{none}");
+    let log: serde_json::Value = serde_json::from_str(&sarif(&[])).unwrap();
+    assert_eq!((&log["runs"][0]["results"], &log["runs"][0]["tool"]["driver"]["rules"]), (&json!([]), &json!([])));
+}
+
+/// The fingerprints of what is found in a file of this name with this text.
+fn fingerprints(name: &str, text: &str) -> Vec<String> {
+    let reading = read(name, text.as_bytes().to_vec());
+    let mut found: Vec<_> = reading.diagnostics;
+    for document in &reading.documents {
+        let path = FieldPath::fields("spec.export").field("endpoint");
+        found.push(document.located(Diagnostic::new(Code::TRC0104, path)));
+    }
+    let log: serde_json::Value = serde_json::from_str(&sarif(&found)).unwrap();
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    results.iter().map(|one| one["partialFingerprints"]["tracesteward/v1"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn fingerprints_stay_when_lines_move_and_tell_findings_apart() {
+    let text = "kind: K\nmetadata: {name: a}\nspec: {export: {endpoint: x}}\n";
+    let before = fingerprints("a.yaml", text);
+    assert_eq!(before, fingerprints("./a.yaml", &format!("# more\n\n{text}")));
+    assert_eq!(before.len(), 1);
+    assert_ne!(before, fingerprints("b.yaml", text), "another file");
+    assert_ne!(before, fingerprints("a.yaml", &text.replace("name: a", "name: b")), "another object");
+    let twice = fingerprints("a.yaml", "a: [\n---\nb: [\n");
+    assert!(twice.len() == 2 && twice[0] != twice[1], "{twice:?}");
+}
+
+#[test]
+fn files_are_named_by_references_that_every_reader_understands() {
+    let uri = |file: &str| {
+        let log: serde_json::Value = serde_json::from_str(&sarif(&[too_large(file)])).unwrap();
+        let place = &log["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+        assert_eq!(place["region"], serde_json::Value::Null);
+        place["artifactLocation"]["uri"].as_str().unwrap().to_owned()
+    };
+    for (file, expected) in [
+        ("policies/web.yaml", "policies/web.yaml"),
+        ("./a b.yaml", "a%20b.yaml"),
+        (".//a.yaml", "a.yaml"),
+        ("../a.yaml", "../a.yaml"),
+        ("c:d/ä%.yaml", "c%3Ad/%C3%A4%25.yaml"),
+        ("/tmp/a#b?.yaml", "file:///tmp/a%23b%3F.yaml"),
+        ("<stdin>", "%3Cstdin%3E"),
+    ] {
+        assert_eq!(uri(file), expected);
+    }
+}
+
+#[test]
 fn the_order_of_findings_does_not_matter() {
     let forward = findings();
     let mut backward = findings();
     backward.reverse();
     assert_eq!(json(&forward, Summary::default()), json(&backward, Summary::default()));
+    assert_eq!(compact(&forward), compact(&backward));
+    assert_eq!(github(&forward), github(&backward));
+    assert_eq!(sarif(&forward), sarif(&backward));
+    assert_eq!(junit(&forward, true), junit(&backward, true));
     assert_eq!(pretty(&forward, Summary::default(), true), pretty(&backward, Summary::default(), true));
     sort(&mut backward);
     let lines: Vec<_> = backward.iter().map(|found| found.place.as_ref().and_then(|place| place.line)).collect();
@@ -76,10 +149,39 @@ fn nothing_of_the_input_commands_the_terminal() {
         assert!(!json.chars().any(is_unsafe), "{json:?}");
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(value["diagnostics"][0]["message"], findings[0].diagnostic.message);
+        for (format, text, lines) in [
+            ("compact", compact(&findings), 1),
+            ("github", github(&findings), 1),
+            ("sarif", sarif(&findings), 1),
+            // Its frame, and the case with three lines of text.
+            ("junit", junit(&findings, true), 10),
+        ] {
+            let hostile = |character| character != '\n' && is_unsafe(character);
+            assert!(!text.chars().any(hostile), "{format}: {text:?}");
+            assert_eq!(text.lines().count(), lines, "{format}: {text}");
+        }
         let coloured = pretty(&findings, Summary::of(&findings, 1), true);
         let stripped = coloured.replace("\u{1b}[0m", "").replace("\u{1b}[1m", "");
         assert!(coloured.contains("\u{1b}[") && !stripped.contains("[2J\u{1b}") && !stripped.contains('\u{9b}'));
     }
+}
+
+#[test]
+fn nothing_of_the_input_breaks_out_of_a_format() {
+    let evil = "a,b:c%0A<x attr=\"'&'\">]]>\u{ffff}[click](http://evil)\n::error::x\n</failure>";
+    let reading = read(&format!("{evil}.yaml"), b"a: 1".to_vec());
+    let found =
+        [reading.documents[0].located(Diagnostic::new(Code::TRC0111, FieldPath::root().key(evil)).detail(evil))];
+    let command = github(&found);
+    assert!(command.starts_with("::error file=a%2Cb%3Ac%250A<x attr="), "{command}");
+    assert!(command.contains("title=TRC0111::unknown field: a,b:c%250A<x"), "{command}");
+    assert_eq!((command.lines().count(), command.matches("%0A").count()), (1, 2), "{command}");
+    let report = junit(&found, false);
+    assert!(report.contains("&lt;x attr=&quot;&apos;&amp;&apos;&quot;&gt;]]&gt;\u{fffd}["), "{report}");
+    assert_eq!(report.matches("</failure>").count(), 1);
+    let log: serde_json::Value = serde_json::from_str(&sarif(&found)).unwrap();
+    let message = log["runs"][0]["results"][0]["message"]["text"].as_str().unwrap();
+    assert!(message.contains("[click] (http://evil)"), "{message}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::validate::validate;
 use crate::{
     api::TracingCollectorStatus,
     diagnostics::{Code, Diagnostic, FieldPath, Severity},
-    index::{Collector, CollectorId},
+    index::{Collector, CollectorId, Ignored},
     plan::{is_excluded, read, schema},
 };
 
@@ -36,6 +36,8 @@ pub fn read_collector(object: &Value, namespace: &str) -> Collector {
     if is_excluded(namespace, None) {
         findings.push(Diagnostic::new(Code::TRC0127, FieldPath::fields("metadata.namespace")));
     }
+    let ignored = Ignored::of(object);
+    ignored.apply(&mut findings);
     findings.sort();
     findings.dedup();
     Collector {
@@ -45,6 +47,7 @@ pub fn read_collector(object: &Value, namespace: &str) -> Collector {
         deleting: text("/metadata/deletionTimestamp").is_some(),
         spec,
         findings,
+        ignored,
         // A status that somebody else has broken is replaced by the right one.
         status: object
             .get("status")

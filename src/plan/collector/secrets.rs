@@ -31,6 +31,7 @@ pub fn secret_findings(snapshot: &Snapshot, collector: &Collector) -> Vec<Diagno
             findings.push(finding.on(collector.id.object()));
         }
     }
+    collector.ignored.leave_out(&mut findings);
     findings
 }
 

@@ -58,7 +58,8 @@ pub(in crate::plan) fn participants<'a>(snapshot: &'a Snapshot, collector: &Coll
             participants.policies.extend(claims.iter().filter(reaches).map(|claim| &claim.rules.policy.id));
             let Some(winner) = claims.first() else { continue };
             let mut others = claims.iter().filter(reaches).filter(|claim| claim.rules.tail.is_some());
-            if let Some(other) = others.find(|claim| claim.rules.policy.id != winner.rules.policy.id) {
+            let other = others.find(|claim| claim.rules.policy.id != winner.rules.policy.id);
+            if let Some(other) = other.filter(|claim| !claim.rules.policy.ignored.covers(Code::TRC0402)) {
                 participants.findings.push(shared(&service, winner.rules.policy, other.rules.policy));
             }
             if let Some(tail) = winner.rules.tail.clone().filter(|_| reaches(&winner)) {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     MAX_ATTENTION, MAX_MESSAGE, View, conditions,
+    reach::reach,
     tally::{Beaten, is_watched, name_for},
 };
 use crate::{
@@ -31,8 +32,10 @@ pub(super) fn findings(view: &View<'_>) -> Vec<Diagnostic> {
     findings.extend(secret(view));
     findings.extend(unresolved(view));
     findings.extend(discords(view));
+    findings.extend(reach(view));
     findings.extend(beaten(view));
     findings.extend(overrides(view));
+    view.policy.ignored.leave_out(&mut findings);
     findings
 }
 
@@ -154,7 +157,7 @@ pub(super) fn stronger(view: &View<'_>) -> String {
         let matched = view.tally.counts.matched;
         sentences.push(format!("For {superseded} of {matched} workloads {}{more} comes first.", named.join(", ")));
     }
-    for finding in overrides(view).iter().take(3) {
+    for finding in overrides(view).iter().take(3).filter(|finding| !view.policy.ignored.covers(finding.code)) {
         sentences.push(format!("{}.", finding.message));
     }
     sentences.join(" ")
@@ -223,7 +226,7 @@ pub(super) fn attention(view: &View<'_>, findings: &[Diagnostic]) -> Vec<Attenti
     };
     let mut ranked: Vec<(u8, Attention)> = Vec::new();
     ranked.extend(view.tally.entries.iter().take(MAX_ATTENTION).map(|(rank, entry, _)| (*rank, entry.clone())));
-    for (_, target) in missing_targets(view) {
+    for (_, target) in missing_targets(view).filter(|_| !view.policy.ignored.covers(Code::TRC0203)) {
         ranked.extend(target.name.as_ref().map(|name| {
             let message = "The policy names this workload, and it does not exist.".to_owned();
             let (kind, reason) = (target.kind.as_str().to_owned(), "TargetNotFound".to_owned());
@@ -233,6 +236,9 @@ pub(super) fn attention(view: &View<'_>, findings: &[Diagnostic]) -> Vec<Attenti
     for finding in findings {
         let (rank, reason) = match finding.code {
             Code::TRC0204 => (1, "ContainerNotFound"),
+            Code::TRC0301 | Code::TRC0302 | Code::TRC0306 | Code::TRC0308 | Code::TRC0309 => {
+                (6, "SamplingWithoutEffect")
+            }
             Code::TRC0504 => (6, "SharedServiceName"),
             Code::TRC0403 => (7, "Conflicted"),
             Code::TRC0405 => (8, "OverriddenByCluster"),

@@ -120,7 +120,7 @@ fn resolved(view: &View<'_>, accepted: &State) -> State {
             }
             Unresolved::CollectorInvalid => format!("TracingCollector {collector} is not valid."),
             Unresolved::NothingToInherit => {
-                "No ClusterTracingPolicy has defaults with an export for this namespace.".to_owned()
+                "No ClusterTracingPolicy has defaults with an export for this namespace (an operator that watches a list of namespaces reads none).".to_owned()
             }
             Unresolved::HostNotAllowed(by) => {
                 format!("{} does not allow to send to the host of the endpoint.", by.described())

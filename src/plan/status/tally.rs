@@ -245,6 +245,7 @@ fn entries(policy: &Policy, workload: &Workload, plan: &WorkloadPlan, fault: Opt
         let (rank, reason) = match finding.code {
             Code::TRC0501 => (3, "Overridden"),
             Code::TRC0502 => (4, "DuplicateVariables"),
+            Code::TRC0133 => (5, "IgnoredWithoutEffect"),
             _ => (5, "EnvFromNotSeen"),
         };
         entries.push((rank, entry(reason, finding.message)));

@@ -15,8 +15,10 @@ pub(super) fn check(settings: &Settings, sampling: &Sampling, path: &FieldPath, 
     never(tail.drop.iter(), "drop", &below, findings);
     never(tail.routes.iter().map(|rule| &rule.matcher), "routes", &below, findings);
     let always = tail.keep.as_ref().is_some_and(|keep| keep.always == Some(true));
-    let has_ratios = tail.ratio.is_some() || !tail.routes.is_empty();
-    findings.add_if(always && has_ratios, Code::TRC0304, below.field("keep").field("always"));
+    if always && let Some(ratios) = ratios(tail) {
+        let proof = format!("keep.always keeps every trace of these services, so that {ratios} decides about none.");
+        findings.0.push(Diagnostic::new(Code::TRC0304, below.field("keep").field("always")).proof(proof));
+    }
     if *tail != Tail::default() {
         reach(settings, sampling, path, findings);
     }
@@ -60,8 +62,47 @@ fn reach(settings: &Settings, sampling: &Sampling, path: &FieldPath, findings: &
     let head = sampling.ratio.filter(|ratio| is_partial(*ratio)).map(|_| "ratio");
     let profile = || sampling.profile.map(Profile::ratio).filter(|ratio| is_partial(*ratio)).map(|_| "profile");
     if let Some(field) = head.or_else(profile).filter(|_| export.collector_ref.is_some()) {
-        findings.add(Code::TRC0302, path.field(field));
+        let ratio = sampling.ratio.or_else(|| sampling.profile.map(Profile::ratio)).unwrap_or(Ratio(1.0));
+        let proof = format!(
+            "{} of the traces that begin here are recorded at all, so that no rule of sampling.tail can keep more.",
+            share(ratio)
+        );
+        findings.0.push(Diagnostic::new(Code::TRC0302, path.field(field)).proof(proof));
     }
+}
+
+/// The ratios of tail rules, in words; nothing where there are none.
+pub(in crate::plan) fn ratios(tail: &Tail) -> Option<String> {
+    let own = tail.ratio.map(|ratio| format!("ratio {}", ratio.decimal()));
+    let routes = match tail.routes.len() {
+        0 => None,
+        1 => Some("the rule in routes".to_owned()),
+        more => Some(format!("each of the {more} rules in routes")),
+    };
+    let all: Vec<_> = own.into_iter().chain(routes).collect();
+    (!all.is_empty()).then(|| all.join(" and "))
+}
+
+/// A ratio as people say it: `0.1 (1 in 10)`.
+pub(in crate::plan) fn share(ratio: Ratio) -> String {
+    let one_in = (1.0 / ratio.0).round();
+    if ratio.0 > 0.0 && (one_in * ratio.0 - 1.0).abs() < 1e-9 {
+        format!("{} (1 in {one_in})", ratio.decimal())
+    } else {
+        ratio.decimal()
+    }
+}
+
+/// A matcher in words: `route /search, method GET`.
+fn words(matcher: &SpanMatcher) -> String {
+    let fields = [
+        ("route", &matcher.route),
+        ("routePrefix", &matcher.route_prefix),
+        ("method", &matcher.method),
+        ("spanName", &matcher.span_name),
+    ];
+    let set = fields.into_iter().filter_map(|(field, text)| Some(format!("{field} {}", text.as_deref()?)));
+    set.collect::<Vec<_>>().join(", ")
 }
 
 /// Rules of a list that an earlier one of it covers.
@@ -71,7 +112,12 @@ fn never<'m>(rules: impl Iterator<Item = &'m SpanMatcher>, list: &str, path: &Fi
         let earlier = rules.iter().take(position).position(|earlier| earlier.is_valid() && covers(earlier, rule));
         if let Some(earlier) = earlier {
             let finding = Diagnostic::new(Code::TRC0303, path.field(list).index(position));
-            findings.0.push(finding.detail(format!("{list}[{earlier}]")));
+            let proof = format!(
+                "Every span that {list}[{position}] ({}) is about is one that {list}[{earlier}] ({}) is about.",
+                words(rule),
+                rules.get(earlier).map(|rule| words(rule)).unwrap_or_default()
+            );
+            findings.0.push(finding.detail(format!("{list}[{earlier}]")).proof(proof));
         }
     }
 }

@@ -6,26 +6,29 @@ use crate::api::Quantity;
 
 /// Lists whose items have a key, as the API declares it for server-side apply. What others have added to them stays, because
 /// an apply could not remove it.
-const KEYED: [(&str, &[&str]); 9] = [
+const KEYED: [(&str, &[&str]); 11] = [
     ("containers", &["name"]),
     ("env", &["name"]),
     ("hostAliases", &["ip"]),
     ("imagePullSecrets", &["name"]),
     ("initContainers", &["name"]),
+    ("matchConditions", &["name"]),
     ("ownerReferences", &["uid"]),
     ("ports", &["containerPort", "port", "protocol"]),
     ("volumeMounts", &["mountPath"]),
     ("volumes", &["name"]),
+    ("webhooks", &["name"]),
 ];
 
 /// Fields that an apply replaces as a whole: here what others have added is drift, a further peer in a NetworkPolicy above all.
-const ATOMIC: [&str; 14] = [
+const ATOMIC: [&str; 15] = [
     "fieldRef",
     "ingress",
     "items",
     "matchLabels",
     "namespaceSelector",
     "nodeSelector",
+    "objectSelector",
     "podSelector",
     "roleRef",
     "secretKeyRef",

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::{SecretKeyRef, TracingCollectorSpec},
-    index::CollectorId,
+    index::{CollectorId, Ignored},
 };
 
 /// The specification of this name in the table that the tests on a real API server use too.
@@ -35,6 +35,7 @@ fn of(spec: TracingCollectorSpec) -> Collector {
         deleting: false,
         spec: Some(Arc::new(spec)),
         findings: Vec::new(),
+        ignored: Ignored::default(),
         status: None,
     }
 }

@@ -1,0 +1,232 @@
+//! What the leader keeps in the cluster for admission: the authority of the webhook, the configurations by which the API server
+//! finds it, and the policy that repairs workloads.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use clap::ValueEnum;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::{Context, Outcome, reconcile::Reconciled};
+use crate::{
+    admission::{Admission, Origin, authority, secret},
+    apply::{ApplyError, apply_authority, apply_configuration, delete_configuration},
+    plan::{
+        admission::{Hook, MUTATING, NAME, VALIDATING, WEBHOOKS, repairing},
+        repair::POLICY_NAME,
+    },
+};
+
+/// When somebody who lacks a right is tried again.
+const DENIED: Duration = Duration::from_secs(300);
+/// How often somebody looks whether everything is still there.
+const PERIOD: Duration = Duration::from_secs(30);
+/// The versions in which the API server may serve admission policies that mutate, the best first.
+const POLICIES: [&str; 2] = ["admissionregistration.k8s.io/v1", "admissionregistration.k8s.io/v1beta1"];
+
+/// How updates of workloads are repaired that would fail because of the operator's variables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Repair {
+    /// By a policy in the API server where it has that API, else by the webhook.
+    #[default]
+    Auto,
+    /// By a policy.
+    Policy,
+    /// By the webhook.
+    Webhook,
+}
+
+/// What is kept in the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Managed {
+    /// The ClusterRole with which everything goes when the operator is uninstalled.
+    pub owner: Option<String>,
+    /// How workloads are repaired.
+    pub repair: Repair,
+}
+
+/// What the leader was told to keep, and whether it lacks a right for that, which is said once.
+pub(crate) struct Keeper {
+    managed: Option<Managed>,
+    own_namespace: String,
+    is_denied: AtomicBool,
+}
+
+impl Keeper {
+    pub(super) fn new(managed: Option<Managed>, own_namespace: Option<&str>) -> Self {
+        let own_namespace = own_namespace.unwrap_or_default().to_owned();
+        Self { managed, own_namespace, is_denied: AtomicBool::new(false) }
+    }
+}
+
+/// Why something is not as it should be.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error("no authority can be made: {0}")]
+    Certificate(#[from] authority::CertificateError),
+}
+
+impl From<kube::Error> for Trouble {
+    fn from(error: kube::Error) -> Self {
+        Self::Apply(error.into())
+    }
+}
+
+/// Looks at everything, and writes what differs.
+pub(super) async fn reconcile(context: &Context) -> Reconciled {
+    let (admission, keeper) = (context.admission.as_deref(), &context.keeper);
+    if !context.leads() || admission.is_none() && keeper.managed.is_none() {
+        return Reconciled::new(Outcome::Done, None);
+    }
+    let outcome = match keep(context, admission).await {
+        Ok(()) => {
+            keeper.is_denied.store(false, Ordering::Relaxed);
+            Outcome::Again(admission.map_or(PERIOD, Admission::period))
+        }
+        Err(Trouble::Apply(error @ ApplyError::Forbidden(_))) => {
+            if !keeper.is_denied.swap(true, Ordering::Relaxed) {
+                tracing::warn!(%error, "admission is not set up: a right is missing (or --manage-admission=false)");
+            }
+            // What there is a right for is looked after as ever.
+            Outcome::Again(admission.map_or(DENIED, |admission| admission.period().max(PERIOD)))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "admission is not as it should be; trying again");
+            Outcome::Failed
+        }
+    };
+    Reconciled::new(outcome, None)
+}
+
+/// One part that fails holds up no other.
+async fn keep(context: &Context, admission: Option<&Admission>) -> Result<(), Trouble> {
+    let bundle = match admission {
+        Some(admission) => bundle(context, admission).await.map(Some),
+        None => Ok(None),
+    };
+    let (bundle, authorized) = match bundle {
+        Ok(bundle) => (bundle, Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    let Some(managed) = context.keeper.managed.as_ref().filter(|_| context.leads()) else { return authorized };
+    let owner = owner(&context.client, managed).await?;
+    // Nobody is sent to a door that is still closed.
+    let loaded = admission.filter(|admission| admission.is_loaded() && bundle.is_some());
+    let reach = loaded.and_then(|admission| Some((admission, admission.options().reach.as_ref()?)));
+    let hook = reach.map(|(admission, reach)| Hook {
+        reach,
+        bundle: bundle.as_ref().and_then(Option::as_deref),
+        timeout: admission.options().timeout,
+        owner: owner.as_ref(),
+    });
+    let validated = match &hook {
+        Some(hook) => write(context, &hook.validating()).await,
+        // Nobody serves it, and nobody is about to.
+        None if admission.is_none() && !context.keeper.own_namespace.is_empty() => {
+            remove(context, WEBHOOKS, VALIDATING, NAME).await
+        }
+        None => Ok(()),
+    };
+    let repaired = repair(context, managed.repair, hook.as_ref(), owner.as_ref()).await;
+    authorized.and(validated).and(repaired)
+}
+
+async fn write(context: &Context, wanted: &Value) -> Result<(), Trouble> {
+    if context.leads() && apply_configuration(&context.client, wanted).await? {
+        tracing::info!(kind = wanted["kind"].as_str(), name = wanted["metadata"]["name"].as_str(), "written");
+    }
+    Ok(())
+}
+
+async fn remove(context: &Context, api_version: &str, kind: &str, name: &str) -> Result<(), Trouble> {
+    if context.leads() && delete_configuration(&context.client, api_version, kind, name).await? {
+        tracing::info!(kind, name, "deleted");
+    }
+    Ok(())
+}
+
+/// The policy, or the webhook behind its conditions, and never both.
+async fn repair(context: &Context, how: Repair, hook: Option<&Hook<'_>>, owner: Option<&Value>) -> Result<(), Trouble> {
+    let served = policy_version(&context.client).await?;
+    let own_namespace = &context.keeper.own_namespace;
+    if let Some(version) = served.filter(|_| how != Repair::Webhook) {
+        for object in repairing(version, own_namespace, owner) {
+            write(context, &object).await?;
+        }
+        return remove(context, WEBHOOKS, MUTATING, NAME).await;
+    }
+    if let Some(hook) = hook.filter(|_| how != Repair::Policy) {
+        write(context, &hook.mutating(own_namespace)).await?;
+        for kind in served.iter().flat_map(|_| ["MutatingAdmissionPolicyBinding", "MutatingAdmissionPolicy"]) {
+            remove(context, served.unwrap_or_default(), kind, POLICY_NAME).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The version in which this API server has admission policies that mutate: asked, not guessed from its own version.
+async fn policy_version(client: &Client) -> Result<Option<&'static str>, Trouble> {
+    for version in POLICIES {
+        match client.list_api_group_resources(version).await {
+            Ok(list) if list.resources.iter().any(|resource| resource.name == "mutatingadmissionpolicies") => {
+                return Ok(Some(version));
+            }
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+/// The authorities to be trusted, where the operator knows them.
+async fn bundle(context: &Context, admission: &Admission) -> Result<Option<String>, Trouble> {
+    match &admission.options().origin {
+        Origin::Own { namespace, lifetimes } => authority(context, admission, namespace, *lifetimes).await.map(Some),
+        Origin::Mounted(_) => Ok(admission.mounted_bundle()),
+    }
+}
+
+/// Brings the Secret to what it should be; returns the authorities in it.
+async fn authority(
+    context: &Context,
+    admission: &Admission,
+    namespace: &str,
+    lifetimes: authority::Lifetimes,
+) -> Result<String, Trouble> {
+    let found = secret::read(&context.client, namespace).await?;
+    let present = found.as_ref().map(|found| &found.material);
+    let next = authority::replacement(present, lifetimes, OffsetDateTime::now_utc())?;
+    let material = match (next, found) {
+        (Some((material, why)), found) => {
+            apply_authority(&context.client, namespace, found.as_ref(), &material).await?;
+            tracing::info!(namespace, secret = secret::SECRET, why, "the authority of the webhook was written");
+            material
+        }
+        (None, Some(found)) => found.material,
+        (None, None) => return Ok(String::new()),
+    };
+    admission.take(&material)?;
+    Ok(material.bundle)
+}
+
+/// The ClusterRole that everything goes with; none where there is no such role, or no right to look.
+async fn owner(client: &Client, managed: &Managed) -> Result<Option<Value>, Trouble> {
+    let Some(name) = &managed.owner else { return Ok(None) };
+    let roles: Api<ClusterRole> = Api::all(client.clone());
+    let uid = match roles.get_metadata_opt(name).await {
+        Ok(role) => role.and_then(|role| role.metadata.uid),
+        Err(kube::Error::Api(status)) if status.code == 403 => None,
+        Err(error) => return Err(error.into()),
+    };
+    let owner =
+        |uid| json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "name": name, "uid": uid});
+    Ok(uid.map(owner))
+}
