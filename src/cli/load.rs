@@ -15,9 +15,9 @@ use super::{explain::code, input};
 use crate::{
     api::{GROUP, HEADERS_KEY, VERSION},
     diagnostics::{
-        Code, Diagnostic, FieldPath, Located, ObjectId,
+        Code, Diagnostic, FieldPath, Located, ObjectId, Place,
         format::{Summary, sort},
-        source::{Document, repeated},
+        source::{Document, Reading, repeated},
     },
     index::{Collector, Policy, SecretState, Snapshot, raw::read_workload},
     plan::{Plan, assumptions, collector::is_sendable, plan, read_cluster_policy, read_collector, read_policy},
@@ -35,6 +35,13 @@ pub(super) struct Source {
     /// The namespace of objects that name none.
     #[arg(short, long, default_value = "default", value_name = "NAMESPACE")]
     pub(super) namespace: String,
+    #[command(flatten)]
+    pub(super) leniency: Leniency,
+}
+
+/// What is not complained about.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Leniency {
     /// Warnings and notes that are left out, by their codes; several with commas between them.
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = code::of_no_error)]
     allow: Vec<Code>,
@@ -55,42 +62,88 @@ pub(super) struct Loaded {
     pub(super) summary: Summary,
     /// What was taken for granted because files do not show it.
     pub(super) notes: Vec<String>,
+    /// Which document an object came from.
+    places: HashMap<ObjectId, usize>,
+}
+
+/// Objects that were read, laid over what there was before, and not judged yet.
+pub(super) struct Laid {
+    pub(super) documents: Vec<Document>,
+    pub(super) snapshot: Snapshot,
+    findings: Vec<Located>,
+    places: HashMap<ObjectId, usize>,
 }
 
 impl Source {
     /// Reads, plans, and collects what is wrong.
     pub(super) fn load(&self) -> Loaded {
-        let reading =
-            input::read_minding(&self.files, &mut io::stdin().lock(), |text| !self.skip_others || is_ours(text));
+        let snapshot = Snapshot { assumes_permission: true, ..Snapshot::default() };
+        self.lay(self.read(), snapshot).judge(&self.leniency)
+    }
+
+    /// Reads the input.
+    pub(super) fn read(&self) -> Reading {
+        let skip_others = self.leniency.skip_others;
+        input::read_minding(&self.files, &mut io::stdin().lock(), |text| !skip_others || is_ours(text))
+    }
+
+    /// Lays what was read over a snapshot.
+    pub(super) fn lay(&self, reading: Reading, base: Snapshot) -> Laid {
         let mut findings = reading.diagnostics;
         findings.extend(repeated(&reading.documents, &self.namespace));
-        let snapshot = Snapshot { assumes_permission: true, ..Snapshot::default() };
-        let mut intake = Intake { source: self, snapshot, findings, places: HashMap::new() };
+        let mut intake = Intake { source: self, snapshot: base, findings, places: HashMap::new() };
         for (position, document) in reading.documents.iter().enumerate() {
             intake.take(position, document);
         }
-        let Intake { mut snapshot, mut findings, places, .. } = intake;
+        let Intake { mut snapshot, findings, places, .. } = intake;
         missing_keys(&mut snapshot);
+        Laid { documents: reading.documents, snapshot, findings, places }
+    }
+}
+
+impl Loaded {
+    /// Where a field of an object of the input stands.
+    pub(super) fn place(&self, object: &ObjectId, path: &FieldPath) -> Option<Place> {
+        let document = self.documents.get(*self.places.get(object)?)?;
+        Some(document.place(path))
+    }
+}
+
+impl Laid {
+    /// Plans, and collects what is wrong: over a cluster, with the objects of the input; where there is none, with all.
+    pub(super) fn judge(self, leniency: &Leniency) -> Loaded {
+        let Self { documents, snapshot, mut findings, places } = self;
+        let offline = snapshot.assumes_permission;
         let (plan, found) = plan(&snapshot);
-        for finding in found.into_iter().filter(|finding| is_known_offline(&snapshot, finding)) {
-            let document = finding.object.as_ref().and_then(|id| reading.documents.get(*places.get(id)?));
+        let is_meant = |finding: &Diagnostic| {
+            if offline {
+                return is_known_offline(&snapshot, finding);
+            }
+            places.is_empty() || finding.object.as_ref().is_some_and(|object| places.contains_key(object))
+        };
+        for finding in found.into_iter().filter(is_meant) {
+            let document = finding.object.as_ref().and_then(|id| documents.get(*places.get(id)?));
             findings.push(
                 document.map_or_else(|| Located::from(finding.clone()), |document| document.located(finding.clone())),
             );
         }
-        self.leave_out(&reading.documents, &mut findings);
+        leniency.leave_out(&documents, &mut findings);
         sort(&mut findings);
-        let summary = Summary::of(&findings, reading.documents.len());
-        let notes = assumptions(&snapshot).into_iter().map(|(policy, collector)| {
+        let known = snapshot.policies().count() + snapshot.collectors.len();
+        let summary = Summary::of(&findings, if offline || !places.is_empty() { documents.len() } else { known });
+        let assumed = if offline { assumptions(&snapshot) } else { Vec::new() };
+        let notes = assumed.into_iter().map(|(policy, collector)| {
             format!(
                 "TracingPolicy {policy}: taken for allowed by TracingCollector {collector}, as the labels of Namespace {} \
                  are not in the input",
                 policy.namespace
             )
         });
-        Loaded { notes: notes.collect(), documents: reading.documents, snapshot, plan, findings, summary }
+        Loaded { notes: notes.collect(), documents, snapshot, plan, findings, summary, places }
     }
+}
 
+impl Leniency {
     /// Takes out what was not asked for.
     fn leave_out(&self, documents: &[Document], findings: &mut Vec<Located>) {
         findings.retain(|found| !self.allow.contains(&found.diagnostic.code));
@@ -168,16 +221,25 @@ impl Intake<'_> {
         if kind == "TracingCollector" {
             let mut collector = read_collector(value, namespace);
             if self.is_named(document, &collector.id.name, &mut collector.findings) {
+                if let Some(known) = self.snapshot.collectors.get(&collector.id) {
+                    succeed_collector(&mut collector, known);
+                }
                 self.snapshot.collectors.insert(collector.id.clone(), collector);
             }
         } else if kind == "ClusterTracingPolicy" {
             let mut policy = read_cluster_policy(value);
             if self.is_named(document, &policy.id.name, &mut policy.findings) {
+                if let Some(known) = self.snapshot.policy(&policy.id) {
+                    succeed(&mut policy, known);
+                }
                 self.snapshot.cluster_policies.insert(policy.id.name.clone(), policy);
             }
         } else {
             let mut policy = read_policy(value, namespace);
             if self.is_named(document, &policy.id.name, &mut policy.findings) {
+                if let Some(known) = self.snapshot.policy(&policy.id) {
+                    succeed(&mut policy, known);
+                }
                 let namespace = self.snapshot.namespaces.entry(policy.id.namespace.clone()).or_default();
                 namespace.policies.insert(policy.id.name.clone(), policy);
             }
@@ -212,13 +274,17 @@ impl Intake<'_> {
         let text = |(label, value): (&String, &Value)| Some((label.clone(), value.as_str()?.to_owned()));
         let mut labels: BTreeMap<_, _> = labels.into_iter().flatten().filter_map(text).collect();
         labels.insert("kubernetes.io/metadata.name".to_owned(), name.clone());
-        self.snapshot.namespaces.entry(name).or_default().labels = Some(labels);
+        // An apply leaves labels alone that it does not name.
+        self.snapshot.namespaces.entry(name).or_default().labels.get_or_insert_default().extend(labels);
     }
 
     fn workload(&mut self, document: &Document) {
         match read_workload(document.value(), &self.source.namespace) {
             None => {}
-            Some(Ok(workload)) => {
+            Some(Ok(mut workload)) => {
+                if let Some(known) = self.snapshot.workload(&workload.id) {
+                    workload.succeed(known);
+                }
                 let namespace = self.snapshot.namespaces.entry(workload.id.namespace.clone()).or_default();
                 namespace.workloads.insert(workload.id.clone(), Arc::new(workload));
             }
@@ -232,6 +298,20 @@ impl Intake<'_> {
             }
         }
     }
+}
+
+/// What an object keeps that is applied over one which is there: who is older decides between policies.
+fn succeed(policy: &mut Policy, known: &Policy) {
+    policy.uid.clone_from(&known.uid);
+    policy.created.clone_from(&known.created);
+    policy.status.clone_from(&known.status);
+    policy.generation = known.generation + i64::from(policy.spec != known.spec);
+}
+
+fn succeed_collector(collector: &mut Collector, known: &Collector) {
+    collector.uid.clone_from(&known.uid);
+    collector.status.clone_from(&known.status);
+    collector.generation = known.generation + i64::from(collector.spec != known.spec);
 }
 
 /// The keys of a Secret, each with whether a collector can send its value. Nothing of a value stays.

@@ -1,13 +1,17 @@
 //! The command line: one file a command.
 
 mod crds;
+mod diff;
 mod docs;
 mod explain;
 pub mod input;
+mod live;
 mod load;
 mod operator;
 mod output;
 mod render;
+mod status;
+mod table;
 mod validate;
 mod webhook;
 
@@ -28,6 +32,8 @@ enum Command {
     Render(render::Args),
     Crds(crds::Args),
     Explain(explain::Args),
+    Diff(diff::Args),
+    Status(status::Args),
     #[command(hide = true)]
     Docs(docs::Args),
 }
@@ -64,6 +70,8 @@ pub fn run() -> u8 {
         Command::Render(args) => render::run(&args),
         Command::Crds(args) => crds::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Docs(args) => docs::run(&args),
     };
     exit as u8

@@ -28,9 +28,9 @@ pub const ENV_NAMES: [&str; 23] = [
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
 ];
 
-/// Names outside of the list that decide whether the user has an export of their own: the signal's own endpoint beats
-/// the general one, and a policy's headers must not go there.
-pub(super) const WATCHED_NAMES: [&str; 1] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+/// Names outside of the list of which it matters that the user sets them: the signal's own endpoint beats the general one,
+/// and a policy's headers must not go there; the switch of the SDK is what somebody looks for whose spans do not come.
+pub(super) const WATCHED_NAMES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_SDK_DISABLED"];
 
 /// The static form of a name that matters to the operator, so that an index of many workloads holds no copies.
 pub fn env_name(name: &str) -> Option<&'static str> {

@@ -130,6 +130,40 @@ impl Workload {
         self.deleting == other.deleting && metadata(self) == metadata(other) && containers(self) == containers(other)
     }
 
+    /// What a manifest becomes where it is applied over this live workload: the operator's variables that it does not
+    /// name stay in it.
+    pub fn succeed(&mut self, live: &Self) {
+        self.uid.clone_from(&live.uid);
+        self.is_collector = live.is_collector;
+        for container in &mut self.containers {
+            let Some(known) = live.containers.iter().find(|known| known.name == container.name) else { continue };
+            for variable in known.env.iter().filter(|variable| matches!(variable.owner, Owner::Operator(_))) {
+                if !container.is_users(variable.name) && container.held.insert(variable.name) {
+                    container.env.push(variable.clone());
+                }
+            }
+            container.holds_unknown |= known.holds_unknown;
+        }
+    }
+
+    /// The same with exactly these variables of the operator's in its containers: what it is like after a write.
+    #[must_use]
+    pub fn with_variables(&self, wanted: &[(&str, Vec<(&'static str, EnvValue)>)]) -> Self {
+        let mut settled = self.clone();
+        for container in &mut settled.containers {
+            container.env.retain(|variable| variable.owner == Owner::User);
+            container.held.clear();
+            container.rolled_back.clear();
+            container.holds_unknown = false;
+            let own = wanted.iter().filter(|(name, _)| *name == container.name).flat_map(|(_, variables)| variables);
+            for (name, value) in own {
+                container.env.push(EnvVar { name, owner: Owner::Operator(value.clone()) });
+                container.held.insert(name);
+            }
+        }
+        settled
+    }
+
     /// Whether the operator's field manager holds anything in this workload.
     pub fn is_held(&self) -> bool {
         self.containers.iter().any(|container| !container.held.is_empty() || container.holds_unknown)

@@ -39,7 +39,7 @@ fn layers<'a>(attachment: &Attachment<'a>, doubtful: bool) -> Vec<Attached<'a>> 
 }
 
 /// The word that counts about `enabled`: an override's, else that of the strongest that says anything.
-fn decided<'a>(attachment: &Attachment<'a>, doubtful: bool) -> Option<Attached<'a>> {
+pub(super) fn decided<'a>(attachment: &Attachment<'a>, doubtful: bool) -> Option<Attached<'a>> {
     let mut all = attachment.overrides.iter().chain(&attachment.base);
     all.find(|attached| (doubtful || attached.policy.is_valid()) && attached.enabled().is_some()).copied()
 }
@@ -73,7 +73,7 @@ pub(super) fn effective<'a>(attachment: &Attachment<'a>, doubtful: bool) -> Effe
 }
 
 /// An export that names something by itself.
-fn own_export<'a>(attached: &Attached<'a>) -> Option<&'a Export> {
+pub(super) fn own_export<'a>(attached: &Attached<'a>) -> Option<&'a Export> {
     attached.settings()?.export.as_ref().filter(|export| export.inherit != Some(true))
 }
 

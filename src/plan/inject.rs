@@ -17,6 +17,8 @@ pub struct ContainerPlan {
 }
 
 struct Group {
+    /// Why these belong together.
+    why: &'static str,
     /// Any of these set by the user …
     triggers: &'static [&'static str],
     /// … withholds all of these.
@@ -26,6 +28,7 @@ struct Group {
 const GROUPS: [Group; 3] = [
     // Headers beside an endpoint of the user's would send the policy's credential there.
     Group {
+        why: "an endpoint of the user's keeps the whole export group out",
         triggers: &["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"],
         members: &[
             "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -37,10 +40,15 @@ const GROUPS: [Group; 3] = [
     },
     // An argument changes the meaning of a sampler.
     Group {
+        why: "a sampler and its argument belong together",
         triggers: &["OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"],
         members: &["OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"],
     },
-    Group { triggers: RESOURCE, members: RESOURCE },
+    Group {
+        why: "resource attributes and the variables that feed them belong together",
+        triggers: RESOURCE,
+        members: RESOURCE,
+    },
 ];
 
 const RESOURCE: &[&str] =
@@ -63,8 +71,13 @@ pub(super) fn yield_to_user(container: &Container, variables: Vec<Variable>) -> 
     plan
 }
 
+/// Why a variable is kept out together with others; `None` for one that stands alone.
+pub(super) fn group_rule(name: &str) -> Option<&'static str> {
+    GROUPS.iter().find(|group| group.members.contains(&name)).map(|group| group.why)
+}
+
 /// The user's variables that keep this one out.
-fn causes(container: &Container, name: &'static str) -> Vec<&'static str> {
+pub(super) fn causes(container: &Container, name: &'static str) -> Vec<&'static str> {
     let group = GROUPS.iter().find(|group| group.members.contains(&name));
     let own = [name];
     let triggers = group.map_or(own.as_slice(), |group| group.triggers);

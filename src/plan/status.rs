@@ -18,6 +18,7 @@ use crate::{
 
 pub use no_effect::no_effect;
 pub use tally::Tally;
+pub(super) use tally::why;
 
 /// At most this many entries of `status.attention`.
 const MAX_ATTENTION: usize = 16;

@@ -237,7 +237,7 @@ fn service_name(in_force: &Effective<'_>, workload: &Workload) -> String {
 }
 
 /// Containers of infrastructure that other projects add to pods; they are traced only where a policy names them.
-const SIDECARS: [&str; 22] = [
+pub(super) const SIDECARS: [&str; 22] = [
     "istio-proxy",
     "linkerd-proxy",
     "envoy",
@@ -262,7 +262,7 @@ const SIDECARS: [&str; 22] = [
     "oauth2-proxy",
 ];
 
-fn is_selected(settings: &Settings, container: &Container) -> bool {
+pub(super) fn is_selected(settings: &Settings, container: &Container) -> bool {
     match &settings.containers {
         Some(names) if !names.is_empty() => names.contains(&container.name),
         _ => !SIDECARS.contains(&container.name.as_str()),

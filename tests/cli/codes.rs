@@ -166,7 +166,8 @@ fn what_cannot_be_explained_is_a_usage_error() {
         ("TRC0110x", "did you mean TRC0110"),
         ("nonsense", "nonsense is no code: codes are like TRC0001"),
         ("\u{1b}[2J", "\\u{1b}[2J is no code"),
-        ("Deployment/web", "only codes are explained by this version"),
+        ("Ingress/web", "no kind that can be explained"),
+        ("\u{1b}[2J/web", "no kind that can be explained"),
     ] {
         let answer = run(&["explain", what]);
         assert_eq!((answer.code, answer.stdout.as_str()), (Some(2), ""), "{answer:?}");

@@ -4,6 +4,7 @@ mod codes;
 mod collectors;
 mod common;
 mod crds;
+mod explain;
 mod formats;
 mod hostile;
 mod render;

@@ -130,7 +130,7 @@ fn is_unsafe(character: char) -> bool {
 }
 
 /// The text with every unsafe character replaced by a picture of it: one for one, so that columns stay.
-fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let picture = |character: char| match character {
         '\t' => ' ',
         '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + u32::from(character)).unwrap_or('\u{fffd}'),

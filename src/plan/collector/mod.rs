@@ -24,6 +24,7 @@ pub use objects::{
 pub use read::read_collector;
 pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision, WORKLOAD_KEY, configuration_name, revision};
 pub use secrets::{is_sendable, secret_findings};
+pub(in crate::plan) use services::participants;
 pub use settings::{
     CollectorSettings, DEFAULT_VERSION, HEALTH_PORT, METRICS_PORT, allows, backend_protocol, collector_name,
     memory_limit, sampler_name, takes_metrics,

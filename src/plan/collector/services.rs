@@ -15,26 +15,26 @@ use crate::{
 
 /// A service with sampling rules.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Service<'a> {
+pub(in crate::plan) struct Service<'a> {
     /// The namespace that its spans are from.
-    pub(super) namespace: &'a str,
+    pub(in crate::plan) namespace: &'a str,
     /// Its `service.name`.
-    pub(super) name: String,
+    pub(in crate::plan) name: String,
     /// The policy that it follows: where several are merged, the strongest that has rules.
-    pub(super) policy: &'a PolicyId,
+    pub(in crate::plan) policy: &'a PolicyId,
     /// The rules in force.
-    pub(super) tail: Tail,
+    pub(in crate::plan) tail: Tail,
 }
 
 /// The policies that export to a collector, and the services which follow them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Participants<'a> {
+pub(in crate::plan) struct Participants<'a> {
     /// Policies that export to it.
-    pub(super) policies: BTreeSet<&'a PolicyId>,
+    pub(in crate::plan) policies: BTreeSet<&'a PolicyId>,
     /// Services that have sampling rules, by namespace and name.
-    pub(super) services: Vec<Service<'a>>,
+    pub(in crate::plan) services: Vec<Service<'a>>,
     /// Services for which two of those policies have rules.
-    pub(super) findings: Vec<Diagnostic>,
+    pub(in crate::plan) findings: Vec<Diagnostic>,
 }
 
 /// What is known of a service before it is decided who rules it.
@@ -45,7 +45,7 @@ struct Claim<'a> {
 
 /// The participants of a collector. A service whose policy does not reach the collector (another one, not allowed, disabled,
 /// refused) has no rules here, and offers the baseline.
-pub(super) fn participants<'a>(snapshot: &'a Snapshot, collector: &CollectorId) -> Participants<'a> {
+pub(in crate::plan) fn participants<'a>(snapshot: &'a Snapshot, collector: &CollectorId) -> Participants<'a> {
     let mut participants = Participants::default();
     for (name, namespace) in &snapshot.namespaces {
         let is_used = snapshot.collectors_of(name).contains(collector);
