@@ -116,7 +116,7 @@ fn junit_is_read_by_a_parser_of_xml() {
         assert_eq!(read[0], "testsuites");
         assert_eq!(
             read[1],
-            json!([{"name": "tracesteward", "tests": "4", "failures": failures, "errors": "0", "skipped": "0", "time": "0"}])
+            json!([{"name": "tracesteward", "tests": "5", "failures": failures, "errors": "0", "skipped": "0", "time": "0"}])
         );
         let cases = read[2].as_array().unwrap();
         let failing: Vec<_> = cases.iter().filter(|case| case[1][0][0] == "failure").collect();

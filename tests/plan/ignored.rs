@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 use tracesteward::api::{TracingPolicyStatus, condition as types};
-use tracesteward::index::{Change, IGNORE, Index, Policy, SecretState};
+use tracesteward::index::{Change, IGNORE, Policy, SecretState};
 use tracesteward::plan::{plan, read_collector, read_policy};
 
-use super::common::{NAMESPACE, deployment, policy_object, read, snapshot, yaml};
+use super::common::{NAMESPACE, Tracked, deployment, policy_object, read, snapshot, yaml};
 
 const WARNED: &str = "{enabled: true, targets: [{kind: Deployment, name: web}, {kind: Deployment, name: gone}], \
     containers: [app, other], export: {endpoint: 'http://c:4317', protocol: http/protobuf, headersSecretRef: {name: s}}}";
@@ -82,7 +82,7 @@ fn words_without_effect_are_in_the_statuses_too() {
 
 #[test]
 fn a_change_of_the_annotation_is_noticed() {
-    let mut index = Index::new(None, []);
+    let mut index = Tracked::new(None, []);
     index.update(Change::Policy(policy(None), None));
     assert!(index.update(Change::Policy(policy(None), None)).policies.is_empty());
     assert_eq!(index.update(Change::Policy(policy(Some("TRC0203")), None)).policies.len(), 1);

@@ -32,9 +32,12 @@ pub(super) fn findings(view: &View<'_>) -> Vec<Diagnostic> {
     findings.extend(secret(view));
     findings.extend(unresolved(view));
     findings.extend(discords(view));
-    findings.extend(reach(view));
-    findings.extend(beaten(view));
-    findings.extend(overrides(view));
+    // Who has to mend the policy first hears of the others afterwards.
+    if view.policy.is_valid() {
+        findings.extend(reach(view));
+        findings.extend(beaten(view));
+        findings.extend(overrides(view));
+    }
     view.policy.ignored.leave_out(&mut findings);
     findings
 }

@@ -34,7 +34,8 @@ pub(super) fn reach(view: &View<'_>) -> Vec<Diagnostic> {
     let mut findings = look.head(tail, keep);
     if let Some(own) = own_tail {
         findings.extend(look.always_kept(own, keep));
-        findings.extend(look.below_baseline(own));
+        let is_chosen = spec.sampling.as_ref().is_some_and(|sampling| sampling.baseline_ratio.is_some());
+        findings.extend(look.below_baseline(own).filter(|_| is_chosen));
         findings.extend(keep.into_iter().flat_map(|keep| look.kept_anyway(own.keep.as_ref(), keep)));
     }
     findings
