@@ -9,7 +9,7 @@ use crate::{
     api::{Export, Settings, condition},
     cli::table::{Style, Table, add as text_add},
     index::{Collector, Policy, Snapshot},
-    plan::{Plan, explain::Verdict, plan},
+    plan::{Decision, Plan, explain::Verdict, plan},
 };
 
 /// What is shown: of one namespace, or of all.
@@ -59,6 +59,10 @@ impl<'a> Overview<'a> {
             let planned = self.plan.workloads.get(&workload.id);
             let excluded = workload.is_collector || crate::plan::is_excluded(&workload.id.namespace, None);
             let verdict = match planned {
+                // A policy that selects none of its containers sets nothing.
+                Some(planned) if planned.decision == Decision::Inject && planned.containers.is_empty() => {
+                    Verdict::NotSelected
+                }
                 Some(planned) => Verdict::of(planned),
                 None if excluded => Verdict::Excluded,
                 None => Verdict::NotSelected,
