@@ -33,7 +33,8 @@ fn json_of(output: Output) -> Value {
 }
 
 fn stream(objects: &[Value]) -> String {
-    objects.iter().map(|object| format!("---\n{object}\n")).collect()
+    let documents: Vec<_> = objects.iter().map(|object| format!("---\n{object}\n")).collect();
+    documents.concat()
 }
 
 /// Without what only a cluster knows: names and values of fields, names and values of variables.
@@ -113,7 +114,9 @@ async fn what_they_say_is_what_happens() {
         workload("StatefulSet", "db", &json!([])),
         workload("CronJob", "nightly", &json!([])),
     ];
-    workloads.iter().for_each(|workload| world.apply(workload));
+    for workload in &workloads {
+        world.apply(workload);
+    }
     let mut named = traced(0.5);
     named["targets"] = json!([{"kind": "Deployment"}]);
     world.apply(&policy("p", &named));

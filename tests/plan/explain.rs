@@ -90,8 +90,8 @@ fn three_layers_with_who_set_what_and_what_lost() {
             let origin = setting
                 .origin
                 .as_ref()
-                .map_or("-".to_owned(), |origin| format!("{} {}", origin.policy.name, origin.path));
-            let value = setting.value.as_ref().map_or("unset".to_owned(), ToString::to_string);
+                .map_or_else(|| "-".to_owned(), |origin| format!("{} {}", origin.policy.name, origin.path));
+            let value = setting.value.as_ref().map_or_else(|| "unset".to_owned(), ToString::to_string);
             let lost: Vec<_> = setting
                 .lost
                 .iter()
