@@ -33,7 +33,8 @@ fn json_of(output: Output) -> Value {
 }
 
 fn stream(objects: &[Value]) -> String {
-    objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n")
+    let documents: Vec<_> = objects.iter().map(|object| format!("---\n{object}\n")).collect();
+    documents.concat()
 }
 
 /// Without what only a cluster knows: names and values of fields, names and values of variables.

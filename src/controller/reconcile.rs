@@ -69,7 +69,7 @@ struct WorkloadWrite {
 
 async fn workload(context: &Context, id: &WorkloadId) -> Reconciled {
     let Some(write) = plan_write(context, id) else { return Reconciled::new(Outcome::Done, None) };
-    let by = write.policy.as_ref().map_or_else(|| "no policy".to_owned(), |policy| policy.described());
+    let by = write.policy.as_ref().map_or_else(|| "no policy".to_owned(), PolicyId::described);
     match apply_workload(&context.client, &write.workload, &write.patch).await {
         Ok(change) => {
             tracing::info!(workload = %id, policy = by, withdraws = write.withdraws, "written");

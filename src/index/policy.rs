@@ -66,13 +66,11 @@ pub struct Place<'a> {
 
 impl Place<'_> {
     fn is_selected(&self, selector: &LabelSelector) -> bool {
-        match self.labels {
-            Some(labels) => selector.matches(labels),
-            None => {
-                let name = ("kubernetes.io/metadata.name".to_owned(), self.name.to_owned());
-                selector.matches(&BTreeMap::from([name]))
-            }
+        if let Some(labels) = self.labels {
+            return selector.matches(labels);
         }
+        let name = ("kubernetes.io/metadata.name".to_owned(), self.name.to_owned());
+        selector.matches(&BTreeMap::from([name]))
     }
 }
 

@@ -49,15 +49,14 @@ pub(super) fn effective<'a>(attachment: &Attachment<'a>, doubtful: bool) -> Effe
     let layers = layers(attachment, doubtful);
     let decided_by = decided(attachment, doubtful);
     let export_from = export_from(&layers);
-    let settings = match layers.as_slice() {
-        [one] => one.settings().map_or_else(|| Cow::Owned(Settings::default()), Cow::Borrowed),
-        _ => {
-            let mut settings = merge(layers.iter().filter_map(Attached::settings), false).settings;
-            if let Some(from) = export_from {
-                settings.export = own_export(&from).cloned();
-            }
-            Cow::Owned(settings)
+    let settings = if let [one] = layers.as_slice() {
+        one.settings().map_or_else(|| Cow::Owned(Settings::default()), Cow::Borrowed)
+    } else {
+        let mut settings = merge(layers.iter().filter_map(Attached::settings), false).settings;
+        if let Some(from) = export_from {
+            settings.export = own_export(&from).cloned();
         }
+        Cow::Owned(settings)
     };
     let service_name = layers.iter().rev().find_map(|attached| {
         let policy = attached.settings().and_then(|settings| settings.service.as_ref()?.name.as_deref());

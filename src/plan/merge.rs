@@ -66,9 +66,9 @@ impl Trace {
     }
 
     /// Takes a field that is set.
-    fn take<T: Clone>(&mut self, field: &str, into: &mut Option<T>, from: &Option<T>) {
+    fn take<T: Clone>(&mut self, field: &str, into: &mut Option<T>, from: Option<&T>) {
         if from.is_some() {
-            into.clone_from(from);
+            *into = from.cloned();
             self.set(field);
         }
     }
@@ -98,8 +98,8 @@ fn lay(into: &mut Settings, from: &Settings, trace: &mut Trace) {
         injection,
         rollout,
     } = from;
-    trace.take("language", &mut into.language, language);
-    trace.take("containers", &mut into.containers, containers);
+    trace.take("language", &mut into.language, language.as_ref());
+    trace.take("containers", &mut into.containers, containers.as_ref());
     if let Some(export) = export {
         lay_export(&mut into.export, export, trace);
     }
@@ -111,27 +111,27 @@ fn lay(into: &mut Settings, from: &Settings, trace: &mut Trace) {
     }
     if let Some(Instrumentation { image }) = instrumentation {
         trace.set("instrumentation");
-        trace.take("instrumentation.image", &mut into.instrumentation.get_or_insert_default().image, image);
+        trace.take("instrumentation.image", &mut into.instrumentation.get_or_insert_default().image, image.as_ref());
     }
     if let Some(GenAi { capture_content }) = gen_ai {
         let into = into.gen_ai.get_or_insert_default();
-        trace.take("genAi.captureContent", &mut into.capture_content, capture_content);
+        trace.take("genAi.captureContent", &mut into.capture_content, capture_content.as_ref());
     }
     if let Some(Logs { correlation }) = logs {
-        trace.take("logs.correlation", &mut into.logs.get_or_insert_default().correlation, correlation);
+        trace.take("logs.correlation", &mut into.logs.get_or_insert_default().correlation, correlation.as_ref());
     }
-    trace.take("propagators", &mut into.propagators, propagators);
+    trace.take("propagators", &mut into.propagators, propagators.as_ref());
     if let Some(from) = limits {
         lay_limits(into.limits.get_or_insert_default(), from, trace);
     }
     if let Some(Injection { mode }) = injection {
-        trace.take("injection.mode", &mut into.injection.get_or_insert_default().mode, mode);
+        trace.take("injection.mode", &mut into.injection.get_or_insert_default().mode, mode.as_ref());
     }
     if let Some(Rollout { max_concurrent, auto_revert, restart_stale_pods }) = rollout {
         let into = into.rollout.get_or_insert_default();
-        trace.take("rollout.maxConcurrent", &mut into.max_concurrent, max_concurrent);
-        trace.take("rollout.autoRevert", &mut into.auto_revert, auto_revert);
-        trace.take("rollout.restartStalePods", &mut into.restart_stale_pods, restart_stale_pods);
+        trace.take("rollout.maxConcurrent", &mut into.max_concurrent, max_concurrent.as_ref());
+        trace.take("rollout.autoRevert", &mut into.auto_revert, auto_revert.as_ref());
+        trace.take("rollout.restartStalePods", &mut into.restart_stale_pods, restart_stale_pods.as_ref());
     }
 }
 
@@ -156,9 +156,9 @@ fn lay_export(into: &mut Option<Export>, from: &Export, trace: &mut Trace) {
 
 fn lay_service(into: &mut Service, from: &Service, trace: &mut Trace) {
     let Service { name, namespace, version, attributes } = from;
-    trace.take("service.name", &mut into.name, name);
-    trace.take("service.namespace", &mut into.namespace, namespace);
-    trace.take("service.version", &mut into.version, version);
+    trace.take("service.name", &mut into.name, name.as_ref());
+    trace.take("service.namespace", &mut into.namespace, namespace.as_ref());
+    trace.take("service.version", &mut into.version, version.as_ref());
     for (key, value) in attributes {
         into.attributes.insert(key.clone(), value.clone());
         trace.set(format!("service.attributes[{key}]"));
@@ -172,20 +172,20 @@ fn lay_sampling(into: &mut Sampling, from: &Sampling, trace: &mut Trace) {
         trace.unset("sampling.profile");
         (into.ratio, into.profile) = (None, None);
     }
-    trace.take("sampling.ratio", &mut into.ratio, ratio);
-    trace.take("sampling.profile", &mut into.profile, profile);
-    trace.take("sampling.parentBased", &mut into.parent_based, parent_based);
+    trace.take("sampling.ratio", &mut into.ratio, ratio.as_ref());
+    trace.take("sampling.profile", &mut into.profile, profile.as_ref());
+    trace.take("sampling.parentBased", &mut into.parent_based, parent_based.as_ref());
     let Some(Tail { ratio, keep, drop, routes }) = tail else { return };
     let into = into.tail.get_or_insert_default();
-    trace.take("sampling.tail.ratio", &mut into.ratio, ratio);
+    trace.take("sampling.tail.ratio", &mut into.ratio, ratio.as_ref());
     trace.list("sampling.tail.drop", &mut into.drop, drop);
     trace.list("sampling.tail.routes", &mut into.routes, routes);
     let Some(Keep { errors, http_server_errors, slower_than, always }) = keep else { return };
     let into = into.keep.get_or_insert_default();
-    trace.take("sampling.tail.keep.errors", &mut into.errors, errors);
-    trace.take("sampling.tail.keep.httpServerErrors", &mut into.http_server_errors, http_server_errors);
-    trace.take("sampling.tail.keep.slowerThan", &mut into.slower_than, slower_than);
-    trace.take("sampling.tail.keep.always", &mut into.always, always);
+    trace.take("sampling.tail.keep.errors", &mut into.errors, errors.as_ref());
+    trace.take("sampling.tail.keep.httpServerErrors", &mut into.http_server_errors, http_server_errors.as_ref());
+    trace.take("sampling.tail.keep.slowerThan", &mut into.slower_than, slower_than.as_ref());
+    trace.take("sampling.tail.keep.always", &mut into.always, always.as_ref());
 }
 
 fn lay_limits(into: &mut Limits, from: &Limits, trace: &mut Trace) {
@@ -198,13 +198,13 @@ fn lay_limits(into: &mut Limits, from: &Limits, trace: &mut Trace) {
         schedule_delay,
         export_timeout,
     } = from;
-    trace.take("limits.spanAttributes", &mut into.span_attributes, span_attributes);
-    trace.take("limits.attributeValueLength", &mut into.attribute_value_length, attribute_value_length);
-    trace.take("limits.spanEvents", &mut into.span_events, span_events);
-    trace.take("limits.queueSize", &mut into.queue_size, queue_size);
-    trace.take("limits.batchSize", &mut into.batch_size, batch_size);
-    trace.take("limits.scheduleDelay", &mut into.schedule_delay, schedule_delay);
-    trace.take("limits.exportTimeout", &mut into.export_timeout, export_timeout);
+    trace.take("limits.spanAttributes", &mut into.span_attributes, span_attributes.as_ref());
+    trace.take("limits.attributeValueLength", &mut into.attribute_value_length, attribute_value_length.as_ref());
+    trace.take("limits.spanEvents", &mut into.span_events, span_events.as_ref());
+    trace.take("limits.queueSize", &mut into.queue_size, queue_size.as_ref());
+    trace.take("limits.batchSize", &mut into.batch_size, batch_size.as_ref());
+    trace.take("limits.scheduleDelay", &mut into.schedule_delay, schedule_delay.as_ref());
+    trace.take("limits.exportTimeout", &mut into.export_timeout, export_timeout.as_ref());
 }
 
 #[cfg(test)]

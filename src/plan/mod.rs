@@ -76,9 +76,9 @@ pub fn plan(snapshot: &Snapshot) -> (Plan, Vec<Diagnostic>) {
     for collector in snapshot.collectors.values() {
         findings.extend(collector.findings.iter().cloned().map(|finding| finding.on(collector.id.object())));
         findings.extend(collector::secret_findings(snapshot, collector));
-        let planned = collector::compile(snapshot, collector);
-        findings.extend(planned.findings.iter().cloned());
-        plan.collectors.insert(collector.id.clone(), planned);
+        let compiled = collector::compile(snapshot, collector);
+        findings.extend(compiled.findings.iter().cloned());
+        plan.collectors.insert(collector.id.clone(), compiled);
     }
     (plan, findings)
 }

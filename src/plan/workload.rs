@@ -158,7 +158,7 @@ fn keep_doubtful(workload: &Workload, mut plan: WorkloadPlan, doubtful: &Workloa
         let (Some(other), Some(live)) = (other, live) else { continue };
         let held = |name: &'static str| match &live.variable(name)?.owner {
             Owner::Operator(value) => Some(Variable { name, value: value.clone() }),
-            _ => None,
+            Owner::User => None,
         };
         let one = |name: &&'static str| {
             let find = |list: &[Variable]| list.iter().find(|variable| variable.name == *name).cloned();

@@ -37,7 +37,7 @@ fn values(policies: Vec<Policy>, names: &[&str]) -> Vec<String> {
 fn weaker_policies_fill_in_what_stronger_ones_leave_open() {
     let whole = team("whole", "sampling: {ratio: 0.5, parentBased: false}, propagators: [b3], limits: {spanEvents: 7}");
     let named = team("named", &format!("{BY_NAME}, sampling: {{profile: high}}, limits: {{spanAttributes: 9}}"));
-    let names = [
+    let variables = [
         "OTEL_TRACES_SAMPLER",
         "OTEL_TRACES_SAMPLER_ARG",
         "OTEL_PROPAGATORS",
@@ -45,8 +45,8 @@ fn weaker_policies_fill_in_what_stronger_ones_leave_open() {
         "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
     ];
     let expected = ["traceidratio", "0.01", "b3", "7", "9"];
-    assert_eq!(values(vec![whole.clone(), named.clone()], &names), expected);
-    assert_eq!(values(vec![named, whole], &names), expected);
+    assert_eq!(values(vec![whole.clone(), named.clone()], &variables), expected);
+    assert_eq!(values(vec![named, whole], &variables), expected);
 }
 
 #[test]

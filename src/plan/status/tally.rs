@@ -25,6 +25,7 @@ pub(super) struct Beaten {
 
 /// What one workload contributes to the status of one policy.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is counted by itself")]
 struct Share {
     /// Whether the policy comes first.
     won: bool,
