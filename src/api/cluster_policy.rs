@@ -53,8 +53,9 @@ pub struct ClusterTracingPolicySpec {
     pub overrides: Option<Overrides>,
 }
 
-/// `enabled` needs an export in the same block, so that it can be judged by itself.
-const ENABLED_RULE: &str = "!has(self.enabled) || !self.enabled || (has(self.export) && ((has(self.export.endpoint) && self.export.endpoint != '') || has(self.export.collectorRef) || (has(self.export.inherit) && self.export.inherit)))";
+/// `enabled` needs an export in the same block, so that it can be judged by itself; and an export, which is taken as a whole,
+/// needs to say where.
+const ENABLED_RULE: &str = "has(self.export) ? (has(self.export.endpoint) && self.export.endpoint != '') || has(self.export.collectorRef) || (has(self.export.inherit) && self.export.inherit) : !has(self.enabled) || !self.enabled";
 const SECRET_RULE: &str =
     "!has(self.enabled) || self.enabled || !has(self.export) || !has(self.export.headersSecretRef)";
 const PYTHON_RULE: &str = "!(has(self.instrumentation) && has(self.language) && self.language == 'python' && has(self.export) && has(self.export.protocol) && self.export.protocol == 'grpc')";

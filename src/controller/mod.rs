@@ -8,6 +8,7 @@ mod reconcile;
 
 use std::{
     collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -24,7 +25,7 @@ use tokio::{
 use crate::{
     admission::Admission,
     apply::{Announcement, Events},
-    index::{Change, CollectorId, Dirty, Index, PolicyId, SecretId, SecretKeyId, Source, WorkloadId},
+    index::{Change, CollectorId, Dirty, Index, PolicyId, SecretId, SecretKeyId, Snapshot, Source, WorkloadId},
     plan::Planner,
     watch::{follow, sources},
 };
@@ -127,8 +128,24 @@ impl Context {
     /// Takes in a change; says what has to be looked at again.
     pub(crate) fn take(&self, change: Change) -> Dirty {
         let mut index = self.index();
-        let mut dirty = index.update(change);
-        self.planner().update(index.snapshot(), &mut dirty);
+        let dirty = index.update(change);
+        self.planned(index.snapshot(), dirty)
+    }
+
+    /// Every key.
+    pub(crate) fn everything(&self) -> Dirty {
+        let index = self.index();
+        self.planned(index.snapshot(), index.everything())
+    }
+
+    /// With what the plans of the workloads touch. A panic while planning must not end the process, which would meet the same
+    /// object again at once.
+    fn planned(&self, snapshot: &Snapshot, mut dirty: Dirty) -> Dirty {
+        let mut planner = self.planner();
+        let update = AssertUnwindSafe(|| planner.update(snapshot, &mut dirty));
+        if catch_unwind(update).is_err() {
+            tracing::error!("planning panicked");
+        }
         dirty
     }
 
@@ -231,7 +248,7 @@ impl Controller {
                     watch_leading = heard.is_ok();
                     let now = *self.leading.borrow_and_update();
                     if now && !leads {
-                        let everything = self.context.index().everything();
+                        let everything = self.context.everything();
                         enqueue(&mut queue, everything, &self.context);
                         queue.add(Key::Admission, Duration::ZERO);
                     }

@@ -149,7 +149,7 @@ async fn secret(context: &Context, id: &SecretId) -> Reconciled {
         policies.any(|policy| policy.secret().as_ref() == Some(id)) || context.planner().needs(id)
     };
     if !is_used {
-        return Reconciled::new(Outcome::Done, None);
+        return Reconciled::new(Outcome::Done, Some(Change::SecretUnused(id.clone())));
     }
     if !context.verify_secrets {
         return Reconciled::new(Outcome::Done, Some(Change::Secret(id.clone(), SecretState::Unverified)));

@@ -101,6 +101,8 @@ pub enum Change {
     AllOwned(Source, Vec<LiveObject>),
     /// A Secret was looked at.
     Secret(SecretId, SecretState),
+    /// Nobody needs a Secret any more: what was known of it grows old.
+    SecretUnused(SecretId),
     /// A key of a Secret was looked at.
     SecretKey(SecretKeyId, SecretState),
     /// A write failed.

@@ -121,6 +121,10 @@ impl Index {
                 touch_selected(&self.snapshot, policy, dirty);
             }
         }
+        if !changed.is_empty() {
+            let own = namespace.into_iter().flat_map(|namespace| namespace.policies.values());
+            dirty.policies.extend(own.map(|policy| policy.id.clone()));
+        }
         // A handshake may have changed for what the whole namespace takes from above.
         if !before.is_empty() || !changed.is_empty() {
             dirty.policies.extend(before.iter().chain(&after).cloned());

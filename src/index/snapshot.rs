@@ -82,7 +82,7 @@ impl Snapshot {
                 }
             }
             let own = namespace.policies.values();
-            let own = own.filter(|policy| policy.collector().as_ref() == Some(id) || (above && policy.inherits()));
+            let own = own.filter(|policy| policy.collector().as_ref() == Some(id) || above);
             users.extend(own.map(|policy| (&policy.id, policy)));
         }
         users

@@ -86,6 +86,7 @@ impl Index {
             Change::Contested(id, contested) => drop(self.snapshot.contested.insert(id, contested)),
             Change::AllOwned(source, all) => self.reset_owned(&source, all, dirty),
             Change::Secret(id, state) => self.put_secret(&id, state, dirty),
+            Change::SecretUnused(id) => drop(self.namespace(&id.namespace).secrets.remove(&id.name)),
             Change::SecretKey(id, state) => self.put_key(&id, state, dirty),
             Change::Failed(id, fault) => self.put_fault(id, fault, dirty),
             Change::CollectorFault(id, fault) => self.put_collector_fault(id, fault, dirty),
@@ -132,9 +133,8 @@ impl Index {
     fn put_secret(&mut self, id: &SecretId, state: SecretState, dirty: &mut Dirty) {
         let namespace = self.namespace(&id.namespace);
         if namespace.secrets.insert(id.name.clone(), state) != Some(state) {
-            let users = namespace.policies.values();
-            let users = users.filter(|policy| policy.secret().as_ref() == Some(id) || policy.inherits());
-            dirty.policies.extend(users.map(|policy| policy.id.clone()));
+            // An export from above may bring it.
+            dirty.policies.extend(namespace.policies.values().map(|policy| policy.id.clone()));
             let above = self.snapshot.cluster_policies_of(self.snapshot.place(&id.namespace));
             dirty.policies.extend(above.map(|policy| policy.id.clone()));
         }

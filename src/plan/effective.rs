@@ -8,7 +8,7 @@ use super::{
     merge::{fields, merge},
 };
 use crate::{
-    api::{Export, Language, Limits, Protocol, Settings, Tail},
+    api::{Export, Language, Limits, Propagator, Protocol, Settings, Tail},
     diagnostics::Code,
     index::{CollectorId, Policy, PolicyId, Snapshot},
 };
@@ -73,7 +73,10 @@ pub(super) fn effective<'a>(attachment: &Attachment<'a>, doubtful: bool) -> Effe
 
 /// An export that names something by itself.
 pub(super) fn own_export<'a>(attached: &Attached<'a>) -> Option<&'a Export> {
-    attached.settings()?.export.as_ref().filter(|export| export.inherit != Some(true))
+    let names = |export: &&Export| {
+        export.collector_ref.is_some() || export.endpoint.as_deref().is_some_and(|endpoint| !endpoint.is_empty())
+    };
+    attached.settings()?.export.as_ref().filter(|export| export.inherit != Some(true)).filter(names)
 }
 
 /// Whose export is in force: that of the strongest which has one; where it inherits, that of the strongest defaults below.
@@ -227,7 +230,16 @@ fn not_allowed(attachment: &Attachment<'_>, host: &str, doubtful: bool) -> Optio
 }
 
 /// What is wrong with merged settings of which every part is valid by itself: an SDK would not start with them.
-pub(super) fn discord(settings: &Settings) -> Option<(Code, [&'static str; 2])> {
+pub(super) fn discord(in_force: &Effective<'_>) -> Option<(Code, [&'static str; 2])> {
+    let settings = &*in_force.settings;
+    // What one policy says by itself was warned about; here nobody has seen the two together.
+    let meant = |own: &Settings| own.language == Some(Language::Python) && own.propagators == settings.propagators;
+    let is_meant = in_force.layers.iter().filter_map(Attached::settings).any(meant);
+    let brought = [Propagator::Tracecontext, Propagator::Baggage, Propagator::None];
+    let is_foreign = settings.propagators.iter().flatten().any(|name| !brought.contains(name));
+    if settings.language == Some(Language::Python) && is_foreign && !is_meant {
+        return Some((Code::TRC0129, ["propagators", "language"]));
+    }
     let limits = settings.limits.as_ref();
     let size = |size: fn(&Limits) -> Option<i32>| limits.and_then(size);
     if size(|limits| limits.batch_size).unwrap_or(512) > size(|limits| limits.queue_size).unwrap_or(2048) {

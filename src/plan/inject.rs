@@ -1,7 +1,7 @@
 //! What the user has already set wins, in groups that belong together (DESIGN section 2).
 
 use super::env::Variable;
-use crate::index::{Container, Owner};
+use crate::index::{Container, ENV_NAMES, Owner};
 
 /// What one container should carry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,16 @@ const GROUPS: [Group; 3] = [
 
 const RESOURCE: &[&str] =
     &["OTEL_RESOURCE_ATTRIBUTES", "TRACESTEWARD_POD_NAME", "TRACESTEWARD_NODE_NAME", "TRACESTEWARD_SERVICE_VERSION"];
+
+/// Variables that belong together: of each list all come from one source, or an application would start with a mixture.
+/// Names that are in none stand alone.
+pub(super) fn groups() -> impl Iterator<Item = &'static [&'static str]> {
+    const SIZES: &[&str] = &["OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"];
+    let together = GROUPS.iter().map(|group| group.members).chain([SIZES]);
+    let is_alone = |name: &&str| !SIZES.contains(name) && GROUPS.iter().all(|group| !group.members.contains(name));
+    let alone = ENV_NAMES.iter().filter(move |name| is_alone(name)).map(std::slice::from_ref);
+    together.chain(alone)
+}
 
 /// Splits the variables of a policy into those to be set and those that the user's own win over.
 pub(super) fn yield_to_user(container: &Container, variables: Vec<Variable>) -> ContainerPlan {

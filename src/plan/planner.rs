@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::{
-    attach::{self, Attached},
-    status::{self, Report, Tally},
+    attach::{self, Attached, Attachment},
+    status::{self, Beaten, Report, Tally},
     workload::{WorkloadPlan, plan_workload},
 };
-use crate::index::{Dirty, Namespace, Policy, PolicyId, SecretId, Snapshot, Workload, WorkloadId};
+use crate::index::{Dirty, Policy, PolicyId, SecretId, Snapshot, Workload, WorkloadId};
 
 /// What is known of every workload's part in the statuses of policies, and in the services that collectors know.
 #[derive(Debug, Default)]
@@ -70,7 +70,9 @@ impl Planner {
         };
         self.planned += 1;
         let plan = plan_workload(snapshot, namespace, workload);
-        let service = service(snapshot, namespace, workload, &plan);
+        let attachment = attach::attached(snapshot, namespace, workload);
+        let service = service(&attachment, workload, &plan);
+        let mut beaten = Beaten::all(&attachment);
         if service != before.service {
             dirty.collectors.extend(snapshot.collectors_of(&id.namespace));
         }
@@ -85,7 +87,7 @@ impl Planner {
             let tally = self.tallies.entry(policy.id.clone()).or_default();
             // What is said of stronger policies names their fields, which may be others now.
             let names_others = plan.winner.as_ref() != Some(&policy.id) || !plan.overrides.is_empty();
-            if tally.put(snapshot, namespace, (policy, workload, &plan)) || names_others {
+            if tally.put(namespace, (policy, workload, &plan), beaten.remove(&policy.id)) || names_others {
                 dirty.policies.insert(policy.id.clone());
             }
         }
@@ -128,8 +130,7 @@ impl Planner {
 }
 
 /// 0 where no policy is about the workload.
-fn service(snapshot: &Snapshot, namespace: &Namespace, workload: &Workload, plan: &WorkloadPlan) -> u64 {
-    let attachment = attach::attached(snapshot, namespace, workload);
+fn service(attachment: &Attachment<'_>, workload: &Workload, plan: &WorkloadPlan) -> u64 {
     if attachment.base.is_empty() {
         return 0;
     }

@@ -17,6 +17,7 @@ use crate::{
 };
 
 pub use no_effect::no_effect;
+pub(super) use tally::Beaten;
 pub use tally::Tally;
 pub(super) use tally::why;
 

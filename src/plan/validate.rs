@@ -57,7 +57,12 @@ pub fn validate_cluster(spec: &ClusterTracingPolicySpec) -> Vec<Diagnostic> {
 
 /// A block of a ClusterTracingPolicy, by itself.
 fn block(enabled: Option<bool>, settings: &Settings, root: &FieldPath, findings: &mut Findings) {
-    self::enabled(enabled, settings, root, findings);
+    // An export is taken as a whole: one without a target would take it away from everybody below.
+    let needs_target = enabled == Some(true) || settings.export.is_some();
+    self::enabled(if needs_target { Some(true) } else { enabled }, settings, root, findings);
+    let has_secret = settings.export.as_ref().is_some_and(|export| export.headers_secret_ref.is_some());
+    let unused = enabled == Some(false) && has_secret;
+    findings.add_if(unused, Code::TRC0102, root.field("export").field("headersSecretRef"));
     self::settings(settings, root, findings);
     let name = settings.service.as_ref().and_then(|service| service.name.as_ref());
     findings.add_if(name.is_some(), Code::TRC0134, root.field("service").field("name"));

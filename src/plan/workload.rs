@@ -10,7 +10,7 @@ use super::{
 use crate::{
     api::{InjectionMode, Settings},
     diagnostics::{Code, Diagnostic, FieldPath},
-    index::{Container, ENV_NAMES, Namespace, Owner, PolicyId, SecretId, Snapshot, Workload},
+    index::{Container, ENV_NAMES, EnvValue, Namespace, Owner, PolicyId, SecretId, Snapshot, Workload},
 };
 
 /// What happens to a workload.
@@ -139,34 +139,63 @@ fn decide(snapshot: &Snapshot, workload: &Workload, attachment: &Attachment<'_>)
     if !strongest.policy.is_valid() {
         return WorkloadPlan::nothing(Decision::Hold(HoldReason::Invalid), attachment);
     }
+    let hold = || WorkloadPlan::nothing(Decision::Hold(HoldReason::Invalid), attachment);
+    // What cannot be read may limit where tokens go.
+    if attachment.base.iter().any(|attached| attached.policy.id.is_cluster() && attached.settings().is_none()) {
+        return hold();
+    }
     let mut others = attachment.base.iter().chain(&attachment.overrides);
     if others.all(|attached| attached.policy.is_valid() || attached.settings().is_none()) {
         return plan;
     }
     let doubtful = with(snapshot, workload, attachment, true);
     if doubtful.decision != plan.decision {
-        return WorkloadPlan::nothing(Decision::Hold(HoldReason::Invalid), attachment);
+        // It would forbid what is planned; or what is in place may come from it.
+        let forbids = match &doubtful.decision {
+            Decision::Hold(HoldReason::Unresolved(Unresolved::HostNotAllowed(_))) | Decision::Withdraw => true,
+            _ => workload.is_held() && plan.decision != Decision::Inject,
+        };
+        return if forbids { hold() } else { plan };
     }
     keep_doubtful(workload, plan, &doubtful)
 }
 
-/// Leaves variables that depend on what is not valid as they are, where the workload carries them already.
+/// Leaves variables that depend on what is not valid as they are, where the workload carries any that belong together with
+/// them already: a part of them would meet parts of somebody else's.
 fn keep_doubtful(workload: &Workload, mut plan: WorkloadPlan, doubtful: &WorkloadPlan) -> WorkloadPlan {
+    let held = |live: &Container, name: &'static str| match &live.variable(name)?.owner {
+        Owner::Operator(value) => Some(Variable { name, value: value.clone() }),
+        Owner::User => None,
+    };
+    let find = |list: &[Variable], name: &str| list.iter().find(|variable| variable.name == name).cloned();
     for planned in &mut plan.containers {
+        let Some(live) = workload.containers.iter().find(|live| live.name == planned.name) else { continue };
         let other = doubtful.containers.iter().find(|other| other.name == planned.name);
-        let live = workload.containers.iter().find(|live| live.name == planned.name);
-        let (Some(other), Some(live)) = (other, live) else { continue };
-        let held = |name: &'static str| match &live.variable(name)?.owner {
-            Owner::Operator(value) => Some(Variable { name, value: value.clone() }),
-            Owner::User => None,
-        };
-        let one = |name: &&'static str| {
-            let find = |list: &[Variable]| list.iter().find(|variable| variable.name == *name).cloned();
-            let (sure, doubtful) = (find(&planned.variables), find(&other.variables));
-            if sure == doubtful { sure } else { held(name).or(sure) }
-        };
-        planned.variables = ENV_NAMES.iter().filter_map(one).collect();
+        let other = other.map(|other| other.variables.as_slice()).unwrap_or_default();
+        let mut chosen = Vec::new();
+        for group in inject::groups() {
+            let differs = group.iter().any(|name| find(&planned.variables, name) != find(other, name));
+            let stays = differs && group.iter().any(|name| held(live, name).is_some());
+            let value = |name: &&'static str| if stays { held(live, name) } else { find(&planned.variables, name) };
+            chosen.extend(group.iter().filter_map(value));
+        }
+        planned.variables = ENV_NAMES.iter().filter_map(|name| find(&chosen, name)).collect();
     }
+    // Containers that only what is not valid selects.
+    for other in &doubtful.containers {
+        let is_planned = plan.containers.iter().any(|planned| planned.name == other.name);
+        let live = workload.containers.iter().find(|live| live.name == other.name && !live.held.is_empty());
+        if let Some(live) = live.filter(|_| !is_planned) {
+            let variables = ENV_NAMES.iter().filter_map(|name| held(live, name)).collect();
+            plan.containers.push(ContainerPlan { name: other.name.clone(), variables, ..ContainerPlan::default() });
+        }
+    }
+    let variables = plan.containers.iter().flat_map(|planned| &planned.variables);
+    let secret = variables.into_iter().find_map(|variable| match &variable.value {
+        EnvValue::HeadersSecret(name) => Some(name.clone()),
+        _ => None,
+    });
+    plan.secret = secret.map(|name| SecretId { namespace: workload.id.namespace.clone(), name });
     plan
 }
 
@@ -182,7 +211,7 @@ fn with(snapshot: &Snapshot, workload: &Workload, attachment: &Attachment<'_>, d
         Err(unresolved) => return nothing(Decision::Hold(HoldReason::Unresolved(unresolved))),
     };
     let settings = &*in_force.settings;
-    if let Some((code, fields)) = discord(settings).filter(|_| in_force.layers.len() > 1) {
+    if let Some((code, fields)) = discord(&in_force).filter(|_| in_force.layers.len() > 1) {
         return nothing(Decision::Hold(HoldReason::Discord(code, fields)));
     }
     let service_name = service_name(&in_force, workload);

@@ -173,6 +173,7 @@ async fn what_others_change_is_repaired_once() {
     assert_eq!(repaired["spec"]["selector"]["app.kubernetes.io/component"], "collector");
 
     // The number of a port is its key: server-side apply alone would be refused for ever.
+    let mark = world.plane.audit_mark();
     let ports = r#"[{"op": "replace", "path": "/spec/ports/0/port", "value": 9999}]"#;
     world.kubectl(&["patch", "service", "gw-collector", "--type=json", "-p", ports]).success();
     world
@@ -180,6 +181,13 @@ async fn what_others_change_is_repaired_once() {
             let ports = &live["spec"]["ports"];
             (ports == &repaired["spec"]["ports"]).then_some(()).ok_or_else(|| ports.to_string())
         })
+        .await;
+    // The ports are replaced, and then the whole is applied.
+    world
+        .has_written(
+            mark,
+            &["patch services/gw-collector 200".to_owned(), "patch services/gw-collector 200".to_owned()],
+        )
         .await;
     let mark = world.plane.audit_mark();
     nothing_is_written(&world, mark).await;

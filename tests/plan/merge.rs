@@ -465,3 +465,77 @@ fn tail_rules_are_merged_too() {
     assert!(text.contains("0.0625") || text.contains("6.25"), "{text}");
     assert!(findings.iter().all(|finding| finding.code.as_str() != "TRC0402"), "{findings:#?}");
 }
+
+#[test]
+fn what_stays_of_a_policy_that_broke_is_never_mixed_with_what_others_say() {
+    // The platform's endpoint is in the workload; its policy breaks, and the team's own token must not be sent there.
+    let token = policy(
+        "p",
+        "{enabled: true, export: {endpoint: \"http://team:4317\", headersSecretRef: {name: token}}, limits: {queueSize: 600}}",
+    );
+    let above = |limits: &str| {
+        cluster_policy(
+            "above",
+            &format!("{{overrides: {{export: {{endpoint: \"http://platform:4317\"}}, limits: {limits}}}}}"),
+        )
+    };
+    let before = plan_of(vec![token.clone(), above("{queueSize: 2000, batchSize: 1500}")], &plain());
+    let live = applied(&plain(), before.intent());
+    let broken = above("{queueSize: 2000, batchSize: 1500, scheduleDelay: 0s}");
+    assert!(!broken.is_valid());
+    let plan = plan_of(vec![token.clone(), broken.clone()], &live);
+    assert!(!plan.needs_write && plan.secret.is_none(), "{plan:#?}");
+    assert_eq!(value(&plan, "OTEL_EXPORTER_OTLP_ENDPOINT").as_deref(), Some("http://platform:4317"));
+    let sizes = ["OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"].map(|name| value(&plan, name));
+    assert_eq!(sizes, [Some("2000".to_owned()), Some("1500".to_owned())]);
+    // Where nothing of it is in place, the team's settings are all there is.
+    let plan = plan_of(vec![token, broken], &plain());
+    assert_eq!(value(&plan, "OTEL_EXPORTER_OTLP_ENDPOINT").as_deref(), Some("http://team:4317"));
+    assert_eq!(plan.secret.map(|secret| secret.name).as_deref(), Some("token"));
+}
+
+#[test]
+fn what_cannot_be_read_limits_whom_it_may_be_about_and_what_is_broken_blocks_nobody() {
+    let decision = |policies| plan_of(policies, &plain()).decision;
+    let unreadable = cluster_policy("limit", "{overrides: {allowedEndpointHosts: [other], language: cobol}}");
+    assert_eq!(decision(vec![unreadable, team("p", "")]), Decision::Hold(HoldReason::Invalid));
+    // A weaker policy that is not valid, and would have it another way.
+    let weaker =
+        policy("whole", &format!("{{enabled: true, {EXPORT}, injection: {{mode: None}}, limits: {{spanEvents: -1}}}}"));
+    assert!(!weaker.is_valid());
+    assert_eq!(decision(vec![weaker, team("named", BY_NAME)]), Decision::Inject);
+}
+
+#[test]
+fn a_container_that_only_a_broken_policy_selects_keeps_what_it_has() {
+    let object = super::common::deployment("{}", "[{name: app, image: i}, {name: envoy, image: e}]");
+    let base = |more: &str| cluster_policy("base", &format!("{{defaults: {{containers: [app, envoy]{more}}}}}"));
+    let live = applied(&object, plan_of(vec![base(""), team("p", "")], &object).intent());
+    let plan = plan_of(vec![base(", limits: {spanEvents: -1}"), team("p", "")], &live);
+    assert!(!plan.needs_write, "{plan:#?}");
+}
+
+#[test]
+fn a_propagator_from_above_that_python_lacks_is_not_injected() {
+    let above = cluster("o", "{overrides: {propagators: [b3]}}");
+    let python = plan_of(vec![above.clone(), team("p", "language: python")], &plain());
+    assert!(matches!(python.decision, Decision::Hold(HoldReason::Discord(..))), "{:?}", python.decision);
+    assert_eq!(plan_of(vec![above.clone(), team("p", "language: java")], &plain()).decision, Decision::Inject);
+    let meant = team("p", "language: python, propagators: [b3]");
+    assert_eq!(plan_of(vec![above, meant], &plain()).decision, Decision::Inject, "who says both was warned");
+}
+
+#[test]
+fn many_policies_for_one_workload_cost_in_proportion() {
+    let ids = |count: usize| (0..count).map(|number| team(&format!("p{number:04}"), "")).collect::<Vec<_>>();
+    let cost = |count: usize| {
+        let world = snapshot(ids(count), &[plain()]);
+        let begun = std::time::Instant::now();
+        let (made, _) = plan(&world);
+        assert_eq!(made.policies.len(), count);
+        begun.elapsed()
+    };
+    cost(50);
+    let (few, many) = (cost(200), cost(1_600));
+    assert!(many < few * 40, "eight times as many took {few:?} and {many:?}");
+}

@@ -9,6 +9,9 @@ use super::file::{Location, SourceFile};
 use super::tree::Node;
 use crate::diagnostics::{Code, Diagnostic, FieldPath, Located, ObjectId, Place, Segment};
 
+/// The API group whose objects are shown as they are.
+const GROUP: &str = "tracesteward.io";
+
 /// A value with the positions of its fields. Lists of objects are expanded: each item is a document of its own.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -81,7 +84,15 @@ impl Document {
     pub fn place(&self, path: &FieldPath) -> Place {
         let location = self.locate(path);
         let secret = matches!(self.text("kind"), "Secret" | "SecretList");
-        let excerpt = if secret { None } else { self.file.excerpt(&location) };
+        let excerpt = match &location.key {
+            _ if secret => None,
+            // What others have in their collections, such as the variables of a container, is nobody's business.
+            Some(key) if location.collection && self.group() != GROUP => {
+                self.file.excerpt(&Location { value: key.clone(), collection: false, ..location.clone() })
+            }
+            None if location.collection && self.group() != GROUP => None,
+            _ => self.file.excerpt(&location),
+        };
         let (line, column) = (Some(location.line), Some(location.column));
         Place { file: self.file.name().to_owned(), line, column, excerpt }
     }

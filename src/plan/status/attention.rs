@@ -1,8 +1,8 @@
 //! What needs somebody's attention: findings about a policy and the cluster, and the entries of its status.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     MAX_ATTENTION, MAX_MESSAGE, View, conditions,
@@ -12,9 +12,9 @@ use super::{
 use crate::{
     api::{Attention, Target},
     diagnostics::{Code, Diagnostic, FieldPath},
-    index::{PolicyId, SecretState, WorkloadId},
+    index::{Policy, PolicyId, SecretState, WorkloadId},
     plan::{
-        attach::{Part, part_settings},
+        attach::{Attached, Part, Specificity, part_settings},
         merge,
         workload::HoldReason,
     },
@@ -169,7 +169,7 @@ pub(super) fn stronger(view: &View<'_>) -> String {
 /// The fields that both policies set, and to different values.
 fn lost(view: &View<'_>, beaten: &Beaten) -> Vec<String> {
     let Some(winner) = view.snapshot.policy(&beaten.by) else { return Vec::new() };
-    let part = |policy: &crate::index::Policy| if policy.id.is_cluster() { Part::Defaults } else { Part::Policy };
+    let part = |policy: &Policy| if policy.id.is_cluster() { Part::Defaults } else { Part::Policy };
     let (one, other) = (set_by(winner, part(winner)), set_by(view.policy, part(view.policy)));
     one.into_iter()
         .filter(|(field, value)| other.get(field).is_some_and(|own| own != value))
@@ -177,9 +177,24 @@ fn lost(view: &View<'_>, beaten: &Beaten) -> Vec<String> {
         .collect()
 }
 
-/// What a part of a policy sets.
-fn set_by(policy: &crate::index::Policy, part: Part) -> std::collections::BTreeMap<String, Value> {
-    part_settings(policy, part).map(merge::fields).unwrap_or_default()
+/// What a part of a policy sets; what is taken as a whole, as a whole.
+fn set_by(policy: &Policy, part: Part) -> BTreeMap<String, Value> {
+    let mut set = BTreeMap::new();
+    for (field, value) in part_settings(policy, part).map(merge::fields).unwrap_or_default() {
+        let whole = match field.as_str() {
+            "sampling.ratio" | "sampling.profile" => "sampling.ratio",
+            field if field.starts_with("export.") => "export",
+            _ => {
+                set.insert(field, value);
+                continue;
+            }
+        };
+        let parts = set.entry(whole.to_owned()).or_insert_with(|| json!({}));
+        parts[field] = value;
+    }
+    let attached = Attached { policy, part, specificity: Specificity::Unknown, service_name: None };
+    set.extend(attached.enabled().map(|enabled| ("enabled".to_owned(), enabled.into())));
+    set
 }
 
 /// ClusterTracingPolicies that change what this policy sets.
@@ -196,27 +211,11 @@ fn overrides(view: &View<'_>) -> Vec<Diagnostic> {
     findings
 }
 
-fn overridden(view: &View<'_>, by: &PolicyId, own: &std::collections::BTreeMap<String, Value>) -> Vec<String> {
+fn overridden(view: &View<'_>, by: &PolicyId, own: &BTreeMap<String, Value>) -> Vec<String> {
     let Some(policy) = view.snapshot.policy(by) else { return Vec::new() };
     let theirs = set_by(policy, Part::Overrides);
-    let enabled = policy.cluster().and_then(|spec| spec.overrides.as_ref()?.enabled);
-    let is_switched = view.policy.spec().is_some_and(|spec| enabled.is_some_and(|enabled| enabled != spec.enabled));
-    // An export is taken as a whole: one that says something else replaces all of it.
-    let export = |fields: &std::collections::BTreeMap<String, Value>| {
-        fields
-            .iter()
-            .filter(|(field, _)| field.starts_with("export."))
-            .map(|(field, value)| (field.clone(), value.clone()))
-            .collect::<Vec<_>>()
-    };
-    let (ours, above) = (export(own), export(&theirs));
-    let replaced = !ours.is_empty() && !above.is_empty() && ours != above;
-    let other = theirs
-        .iter()
-        .filter(|(field, value)| !field.starts_with("export.") && own.get(*field).is_some_and(|own| own != *value));
-    let switched = is_switched.then(|| "enabled".to_owned());
-    let export = replaced.then(|| "export".to_owned());
-    switched.into_iter().chain(export).chain(other.map(|(field, _)| field.clone())).collect()
+    let differ = theirs.into_iter().filter(|(field, value)| own.get(field).is_some_and(|own| own != value));
+    differ.map(|(field, _)| field).collect()
 }
 
 /// The entries that matter most, in a fixed order.

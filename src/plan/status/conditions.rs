@@ -64,10 +64,14 @@ pub(super) fn secret(view: &View<'_>) -> Option<(SecretId, Option<SecretState>)>
         let first = all.clone().find(is_missing).or_else(|| all.next())?;
         return Some((first.clone(), state(first)));
     }
-    let id = view.policy.secret().or_else(|| {
-        let name = of_policy(view.snapshot, view.policy)?.ok()?.headers_secret?;
-        Some(SecretId { namespace: view.policy.id.namespace.clone(), name })
-    })?;
+    // What is in force, which may come from above; else what the policy names.
+    let id = match of_policy(view.snapshot, view.policy) {
+        Some(Ok(export)) => {
+            let namespace = view.policy.id.namespace.clone();
+            SecretId { namespace, name: export.headers_secret? }
+        }
+        _ => view.policy.secret()?,
+    };
     let state = state(&id);
     Some((id, state))
 }
@@ -226,7 +230,7 @@ fn cluster(view: &View<'_>) -> State {
 
 /// The collector that what the policy selects exports to.
 fn collector(view: &View<'_>) -> Option<CollectorId> {
-    view.policy.collector().or_else(|| inherited_collector(view.snapshot, view.policy))
+    inherited_collector(view.snapshot, view.policy).or_else(|| view.policy.collector())
 }
 
 /// A collector that the operator runs and that has no ready pods: the variables are in place, and spans find nobody.

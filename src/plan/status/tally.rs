@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     api::{Attention, TargetKind, WorkloadCounts},
     diagnostics::Code,
-    index::{Fault, Namespace, Policy, PolicyId, SecretId, Snapshot, Workload, WorkloadId},
+    index::{Fault, Namespace, Policy, PolicyId, SecretId, Workload, WorkloadId},
     plan::{
         attach::{self, Attached, Attachment, Part},
         workload::{Decision, HoldReason, WorkloadPlan, workload_findings},
@@ -14,7 +14,7 @@ use crate::{
 
 /// Why a policy is not the first for a workload.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Beaten {
+pub(in crate::plan) struct Beaten {
     /// The policy that comes first.
     pub(super) by: PolicyId,
     /// What decided, in words.
@@ -70,11 +70,11 @@ impl Tally {
     /// Takes in what a workload contributes now; says whether that differs from before.
     pub(in crate::plan) fn put(
         &mut self,
-        snapshot: &Snapshot,
         namespace: &Namespace,
         (policy, workload, plan): (&Policy, &Workload, &WorkloadPlan),
+        beaten: Option<Beaten>,
     ) -> bool {
-        let share = share(snapshot, namespace, policy, workload, plan);
+        let share = share(namespace, policy, workload, plan, beaten);
         if self.shares.get(&workload.id) == Some(&share) {
             return false;
         }
@@ -178,11 +178,11 @@ fn file<K: Ord>(map: &mut BTreeMap<K, BTreeSet<WorkloadId>>, key: K, id: &Worklo
 
 /// What a workload contributes to a policy that is attached to it, first or not, or whose overrides hold for it.
 fn share(
-    snapshot: &Snapshot,
     namespace: &Namespace,
     policy: &Policy,
     workload: &Workload,
     plan: &WorkloadPlan,
+    beaten: Option<Beaten>,
 ) -> Share {
     let kind = workload.id.kind.target();
     let meant = policy.targets().iter().enumerate();
@@ -193,10 +193,7 @@ fn share(
         ..Share::default()
     };
     if !share.won {
-        if plan.superseded.contains(&policy.id) {
-            let attachment = attach::attached(snapshot, namespace, workload);
-            share.beaten = beaten(&attachment, policy);
-        }
+        share.beaten = beaten;
         return share;
     }
     share.in_place = match plan.decision {
@@ -254,11 +251,17 @@ fn entries(policy: &Policy, workload: &Workload, plan: &WorkloadPlan, fault: Opt
     entries
 }
 
-fn beaten(attachment: &Attachment<'_>, loser: &Policy) -> Option<Beaten> {
-    let winner = attachment.base.first()?;
-    let own = attachment.base.iter().find(|attached| attached.policy.id == loser.id)?;
-    let (why, same_rank) = why(winner, own);
-    Some(Beaten { by: winner.policy.id.clone(), why, same_rank })
+impl Beaten {
+    /// Every policy that is attached and does not come first, with who does.
+    pub(in crate::plan) fn all<'a>(attachment: &Attachment<'a>) -> BTreeMap<&'a PolicyId, Self> {
+        let mut base = attachment.base.iter();
+        let Some(winner) = base.next() else { return BTreeMap::new() };
+        let beaten = base.map(|own| {
+            let (why, same_rank) = why(winner, own);
+            (&own.policy.id, Self { by: winner.policy.id.clone(), why, same_rank })
+        });
+        beaten.collect()
+    }
 }
 
 /// What decided between two policies.
