@@ -116,9 +116,13 @@ async fn keep(context: &Context, admission: Option<&Admission>) -> Result<(), Tr
         Err(error) => (None, Err(error)),
     };
     let Some(managed) = context.keeper.managed.as_ref().filter(|_| context.leads()) else { return authorized };
-    let owner = owner(&context.client, managed).await?;
+    // Written without its owner, a configuration would outlive the operator.
+    let (owner, owned) = match owner(&context.client, managed).await {
+        Ok(owner) => (owner, Ok(())),
+        Err(error) => (None, Err(error)),
+    };
     // Nobody is sent to a door that is still closed.
-    let loaded = admission.filter(|admission| admission.is_loaded() && bundle.is_some());
+    let loaded = admission.filter(|admission| admission.is_loaded() && bundle.is_some() && owned.is_ok());
     let reach = loaded.and_then(|admission| Some((admission, admission.options().reach.as_ref()?)));
     let hook = reach.map(|(admission, reach)| Hook {
         reach,
@@ -130,10 +134,14 @@ async fn keep(context: &Context, admission: Option<&Admission>) -> Result<(), Tr
         Some(hook) => write(context, &hook.validating()).await,
         // Nobody serves it, and nobody is about to.
         None if admission.is_none() && !context.keeper.own_namespace.is_empty() => {
-            remove(context, WEBHOOKS, VALIDATING, NAME).await
+            let removed = remove(context, WEBHOOKS, VALIDATING, NAME).await;
+            removed.and(remove(context, WEBHOOKS, MUTATING, NAME).await)
         }
         None => Ok(()),
     };
+    if owned.is_err() {
+        return authorized.and(validated).and(owned);
+    }
     let repaired = repair(context, managed.repair, hook.as_ref(), owner.as_ref()).await;
     authorized.and(validated).and(repaired)
 }
