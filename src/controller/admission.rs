@@ -73,6 +73,12 @@ enum Trouble {
     Certificate(#[from] authority::CertificateError),
 }
 
+impl Trouble {
+    const fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Apply(ApplyError::Forbidden(_)))
+    }
+}
+
 impl From<kube::Error> for Trouble {
     fn from(error: kube::Error) -> Self {
         Self::Apply(error.into())
@@ -115,6 +121,9 @@ async fn keep(context: &Context, admission: Option<&Admission>) -> Result<(), Tr
         Ok(bundle) => (bundle, Ok(())),
         Err(error) => (None, Err(error)),
     };
+    if let Some(admission) = admission {
+        admission.note_leader(authorized.as_ref().err().filter(|error| error.is_forbidden()).map(ToString::to_string));
+    }
     let Some(managed) = context.keeper.managed.as_ref().filter(|_| context.leads()) else { return authorized };
     // Written without its owner, a configuration would outlive the operator.
     let (owner, owned) = match owner(&context.client, managed).await {
