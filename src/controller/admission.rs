@@ -153,12 +153,12 @@ async fn keep(context: &Context, admission: Option<&Admission>) -> Result<(), Tr
     }
     let Some(managed) = context.keeper.managed.as_ref().filter(|_| context.leads()) else { return authorized };
     // Written without its owner, a configuration would outlive the operator.
-    let (owner, owned) = match owner(&context.client, managed).await {
+    let (owner, looked_up) = match owner(&context.client, managed).await {
         Ok(owner) => (owner, Ok(())),
         Err(error) => (None, Err(error)),
     };
     // Nobody is sent to a door that is still closed.
-    let loaded = admission.filter(|admission| admission.is_loaded() && bundle.is_some() && owned.is_ok());
+    let loaded = admission.filter(|admission| admission.is_loaded() && bundle.is_some() && looked_up.is_ok());
     let reach = loaded.and_then(|admission| Some((admission, admission.options().reach.as_ref()?)));
     let hook = reach.map(|(admission, reach)| Hook {
         reach,
@@ -175,8 +175,8 @@ async fn keep(context: &Context, admission: Option<&Admission>) -> Result<(), Tr
         }
         None => Ok(()),
     };
-    if owned.is_err() {
-        return authorized.and(validated).and(owned);
+    if looked_up.is_err() {
+        return authorized.and(validated).and(looked_up);
     }
     let repaired = repair(context, managed.repair, hook.as_ref(), owner.as_ref()).await;
     authorized.and(validated).and(repaired)
@@ -206,7 +206,7 @@ async fn repair(context: &Context, how: Repair, hook: Option<&Hook<'_>>, owner: 
             Ok(()) => return remove(context, WEBHOOKS, MUTATING, NAME).await,
             // An earlier version of Kubernetes may serve the kind and not know all that the policy is written in.
             Err(Trouble::Apply(ApplyError::Refused(why))) if how == Repair::Auto => {
-                context.keeper.note_refusal(version, &why)
+                context.keeper.note_refusal(version, &why);
             }
             Err(error) => return Err(error),
         }
