@@ -401,21 +401,17 @@ const NAMESPACED_RIGHTS: [(&str, &str, &str, &str); 15] = [
     ("events.k8s.io", "events", "", "create patch"),
 ];
 /// What a binding in a namespace could not grant.
-const WIDE_RIGHTS: [(&str, &str, &str, &str); 14] = [
+const WIDE_RIGHTS: [(&str, &str, &str, &str); 10] = [
     ("tracesteward.io", "clustertracingpolicies", "", "get list watch"),
     ("tracesteward.io", "clustertracingpolicies/status", "", "patch"),
     ("", "namespaces", "", "list watch"),
     ("rbac.authorization.k8s.io", "clusterrolebindings", IDENTITY, "get create patch delete"),
     ("rbac.authorization.k8s.io", "clusterroles", IDENTITY, "bind"),
     ("rbac.authorization.k8s.io", "clusterroles", ROLE, "get"),
-    (ADMISSION, "validatingwebhookconfigurations", "tracesteward", "get patch delete"),
-    (ADMISSION, "mutatingwebhookconfigurations", "tracesteward", "get patch delete"),
-    (ADMISSION, "mutatingadmissionpolicies", "tracesteward-repair", "get patch delete"),
-    (ADMISSION, "mutatingadmissionpolicybindings", "tracesteward-repair", "get patch delete"),
-    (ADMISSION, "validatingwebhookconfigurations", "", "create"),
-    (ADMISSION, "mutatingwebhookconfigurations", "", "create"),
-    (ADMISSION, "mutatingadmissionpolicies", "", "create"),
-    (ADMISSION, "mutatingadmissionpolicybindings", "", "create"),
+    (ADMISSION, "validatingwebhookconfigurations", "tracesteward", "get create patch delete"),
+    (ADMISSION, "mutatingwebhookconfigurations", "tracesteward", "get create patch delete"),
+    (ADMISSION, "mutatingadmissionpolicies", "tracesteward-repair", "get create patch delete"),
+    (ADMISSION, "mutatingadmissionpolicybindings", "tracesteward-repair", "get create patch delete"),
 ];
 const ADMISSION: &str = "admissionregistration.k8s.io";
 const SECRET_RIGHTS: (&str, &str, &str, &str) = ("", "secrets", "", "get");
@@ -443,7 +439,7 @@ fn rights_are_exactly_these() {
     );
     assert_eq!(
         grants(named(&objects, "Role", "tracesteward-webhook")),
-        expected(&[("", "secrets", "", "create"), ("", "secrets", "tracesteward-webhook-ca", "get patch")])
+        expected(&[("", "secrets", "tracesteward-webhook-ca", "get create patch")])
     );
     let read = "get list watch";
     assert_eq!(

@@ -73,7 +73,23 @@ pub struct Admission {
     certificates: Arc<Certificates>,
     mounted: Option<Mounted>,
     /// Why there is no certificate yet.
-    trouble: Mutex<String>,
+    trouble: Mutex<Trouble>,
+    /// The right that this replica lacks to make the authority.
+    denied: Mutex<Option<String>>,
+}
+
+/// Why the certificate could not be brought up to date; nothing where it could.
+#[derive(Clone, Debug, Default)]
+struct Trouble {
+    message: String,
+    /// A right is missing: no other replica has it either, and the rest of the operator does not need it.
+    is_denied: bool,
+}
+
+impl From<CertificateError> for Trouble {
+    fn from(error: CertificateError) -> Self {
+        Self { message: error.to_string(), is_denied: false }
+    }
 }
 
 impl Admission {
@@ -88,8 +104,8 @@ impl Admission {
             Origin::Mounted(folder) => Some(Mounted::new(folder.clone())),
             Origin::Own { .. } => None,
         };
-        let trouble = Mutex::new("not looked for yet".to_owned());
-        let admission = Self { options, certificates, mounted, trouble };
+        let trouble = Mutex::new(Trouble { message: "not looked for yet".to_owned(), is_denied: false });
+        let admission = Self { options, certificates, mounted, trouble, denied: Mutex::default() };
         Ok((Arc::new(admission), server))
     }
 
@@ -108,29 +124,36 @@ impl Admission {
         loop {
             let looked = self.look(&client).await;
             let trouble = looked.err().unwrap_or_default();
-            if !trouble.is_empty() && trouble != failed {
-                tracing::warn!(trouble, "the certificate of the webhook could not be brought up to date");
+            if !trouble.message.is_empty() && trouble.message != failed {
+                tracing::warn!(
+                    trouble = trouble.message,
+                    "the certificate of the webhook could not be brought up to date"
+                );
             }
-            failed.clone_from(&trouble);
+            failed.clone_from(&trouble.message);
             *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
             let is_loaded = self.certificates.is_loaded(OffsetDateTime::now_utc());
             sleep(if is_loaded { self.period() } else { IMPATIENT.min(self.period()) }).await;
         }
     }
 
-    async fn look(&self, client: &Client) -> Result<(), String> {
-        let said = |error: CertificateError| error.to_string();
+    async fn look(&self, client: &Client) -> Result<(), Trouble> {
         match (&self.options.origin, &self.mounted) {
             (Origin::Own { namespace, lifetimes }, _) => {
                 // Also while the API server does not answer.
-                self.certificates.renew(&self.options.hosts, *lifetimes, OffsetDateTime::now_utc()).map_err(said)?;
-                let found = secret::read(client, namespace).await;
-                let found = found.map_err(|error| format!("Secret {namespace}/{}: {error}", secret::SECRET))?;
-                found.map_or(Ok(()), |found| self.take(&found.material)).map_err(said)
+                self.certificates.renew(&self.options.hosts, *lifetimes, OffsetDateTime::now_utc())?;
+                let found = secret::read(client, namespace).await.map_err(|error| Trouble {
+                    message: format!("Secret {namespace}/{}: {error}", secret::SECRET),
+                    is_denied: matches!(&error, kube::Error::Api(status) if status.code == 403),
+                })?;
+                Ok(found.map_or(Ok(()), |found| self.take(&found.material))?)
             }
             (Origin::Mounted(_), Some(mounted)) => {
                 let is_new = mounted.load(&self.certificates);
-                let is_new = is_new.map_err(|error| format!("{}: {error}", mounted.folder().display()))?;
+                let is_new = is_new.map_err(|error| Trouble {
+                    message: format!("{}: {error}", mounted.folder().display()),
+                    is_denied: false,
+                })?;
                 if is_new {
                     tracing::info!(folder = %mounted.folder().display(), "certificate of the webhook loaded");
                 }
@@ -176,18 +199,28 @@ impl Admission {
         }
     }
 
+    /// What the leader lacks a right for when it makes the authority, if anything.
+    pub(crate) fn note_leader(&self, denied: Option<String>) {
+        *self.denied.lock().unwrap_or_else(PoisonError::into_inner) = denied;
+    }
+
     /// Whether the certificate is there, and what is wrong where it is not. Who does not lead waits for the one that does without
-    /// being unready: or a rollout that turns the webhook on would wait for a leader that knows nothing of it.
+    /// being unready: or a rollout that turns the webhook on would wait for a leader that knows nothing of it. A missing right
+    /// is no reason either: waiting does not grant it, and injection works without.
     pub(crate) fn probe(&self, leads: bool) -> (bool, String) {
         if self.is_loaded() {
             return (true, "loaded".to_owned());
         }
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !trouble.message.is_empty() {
+            return (trouble.is_denied, trouble.message);
+        }
+        let denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let is_own = matches!(self.options.origin, Origin::Own { .. });
-        match (trouble.is_empty(), leads || !is_own) {
-            (true, true) => (false, "not there yet".to_owned()),
-            (true, false) => (true, "the leader has not made the authority yet".to_owned()),
-            (false, _) => (false, trouble),
+        match (denied, leads || !is_own) {
+            (Some(denied), true) => (true, denied),
+            (None, true) => (false, "not there yet".to_owned()),
+            (_, false) => (true, "the leader has not made the authority yet".to_owned()),
         }
     }
 }

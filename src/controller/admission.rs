@@ -2,8 +2,11 @@
 //! finds it, and the policy that repairs workloads.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use clap::ValueEnum;
@@ -24,6 +27,8 @@ use crate::{
 
 /// When somebody who lacks a right is tried again.
 const DENIED: Duration = Duration::from_secs(300);
+/// When a policy that the API server refused is tried again: it may have been upgraded.
+const REFUSED: Duration = Duration::from_secs(3600);
 /// How often somebody looks whether everything is still there.
 const PERIOD: Duration = Duration::from_secs(30);
 /// The versions in which the API server may serve admission policies that mutate, the best first.
@@ -32,7 +37,7 @@ const POLICIES: [&str; 2] = ["admissionregistration.k8s.io/v1", "admissionregist
 /// How updates of workloads are repaired that would fail because of the operator's variables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Repair {
-    /// By a policy in the API server where it has that API, else by the webhook.
+    /// By a policy in the API server where it has that API and accepts the policy, else by the webhook.
     #[default]
     Auto,
     /// By a policy.
@@ -55,12 +60,34 @@ pub(crate) struct Keeper {
     managed: Option<Managed>,
     own_namespace: String,
     is_denied: AtomicBool,
+    /// When the API server last refused the policy.
+    refused: Mutex<Option<Instant>>,
 }
 
 impl Keeper {
     pub(super) fn new(managed: Option<Managed>, own_namespace: Option<&str>) -> Self {
         let own_namespace = own_namespace.unwrap_or_default().to_owned();
-        Self { managed, own_namespace, is_denied: AtomicBool::new(false) }
+        Self { managed, own_namespace, is_denied: AtomicBool::new(false), refused: Mutex::default() }
+    }
+
+    /// Whether the API server has refused the policy, and not so long ago that it may be a newer one by now.
+    fn is_refused(&self) -> bool {
+        self.refused().is_some_and(|at| at.elapsed() < REFUSED)
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Said once, and tried again later.
+    fn note_refusal(&self, version: &str, why: &str) {
+        if self.refused().replace(Instant::now()).is_none() {
+            tracing::warn!(
+                version,
+                why,
+                "the API server refuses the admission policy: the webhook repairs workloads instead"
+            );
+        }
     }
 }
 
@@ -71,6 +98,12 @@ enum Trouble {
     Apply(#[from] ApplyError),
     #[error("no authority can be made: {0}")]
     Certificate(#[from] authority::CertificateError),
+}
+
+impl Trouble {
+    const fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Apply(ApplyError::Forbidden(_)))
+    }
 }
 
 impl From<kube::Error> for Trouble {
@@ -115,10 +148,17 @@ async fn keep(context: &Context, admission: Option<&Admission>) -> Result<(), Tr
         Ok(bundle) => (bundle, Ok(())),
         Err(error) => (None, Err(error)),
     };
+    if let Some(admission) = admission {
+        admission.note_leader(authorized.as_ref().err().filter(|error| error.is_forbidden()).map(ToString::to_string));
+    }
     let Some(managed) = context.keeper.managed.as_ref().filter(|_| context.leads()) else { return authorized };
-    let owner = owner(&context.client, managed).await?;
+    // Written without its owner, a configuration would outlive the operator.
+    let (owner, looked_up) = match owner(&context.client, managed).await {
+        Ok(owner) => (owner, Ok(())),
+        Err(error) => (None, Err(error)),
+    };
     // Nobody is sent to a door that is still closed.
-    let loaded = admission.filter(|admission| admission.is_loaded() && bundle.is_some());
+    let loaded = admission.filter(|admission| admission.is_loaded() && bundle.is_some() && looked_up.is_ok());
     let reach = loaded.and_then(|admission| Some((admission, admission.options().reach.as_ref()?)));
     let hook = reach.map(|(admission, reach)| Hook {
         reach,
@@ -130,10 +170,14 @@ async fn keep(context: &Context, admission: Option<&Admission>) -> Result<(), Tr
         Some(hook) => write(context, &hook.validating()).await,
         // Nobody serves it, and nobody is about to.
         None if admission.is_none() && !context.keeper.own_namespace.is_empty() => {
-            remove(context, WEBHOOKS, VALIDATING, NAME).await
+            let removed = remove(context, WEBHOOKS, VALIDATING, NAME).await;
+            removed.and(remove(context, WEBHOOKS, MUTATING, NAME).await)
         }
         None => Ok(()),
     };
+    if looked_up.is_err() {
+        return authorized.and(validated).and(looked_up);
+    }
     let repaired = repair(context, managed.repair, hook.as_ref(), owner.as_ref()).await;
     authorized.and(validated).and(repaired)
 }
@@ -156,11 +200,16 @@ async fn remove(context: &Context, api_version: &str, kind: &str, name: &str) ->
 async fn repair(context: &Context, how: Repair, hook: Option<&Hook<'_>>, owner: Option<&Value>) -> Result<(), Trouble> {
     let served = policy_version(&context.client).await?;
     let own_namespace = &context.keeper.own_namespace;
-    if let Some(version) = served.filter(|_| how != Repair::Webhook) {
-        for object in repairing(version, own_namespace, owner) {
-            write(context, &object).await?;
+    let is_meant = how == Repair::Policy || how == Repair::Auto && !context.keeper.is_refused();
+    if let Some(version) = served.filter(|_| is_meant) {
+        match write_policy(context, version, owner).await {
+            Ok(()) => return remove(context, WEBHOOKS, MUTATING, NAME).await,
+            // An earlier version of Kubernetes may serve the kind and not know all that the policy is written in.
+            Err(Trouble::Apply(ApplyError::Refused(why))) if how == Repair::Auto => {
+                context.keeper.note_refusal(version, &why);
+            }
+            Err(error) => return Err(error),
         }
-        return remove(context, WEBHOOKS, MUTATING, NAME).await;
     }
     if let Some(hook) = hook.filter(|_| how != Repair::Policy) {
         write(context, &hook.mutating(own_namespace)).await?;
@@ -168,6 +217,14 @@ async fn repair(context: &Context, how: Repair, hook: Option<&Hook<'_>>, owner: 
             remove(context, served.unwrap_or_default(), kind, POLICY_NAME).await?;
         }
     }
+    Ok(())
+}
+
+async fn write_policy(context: &Context, version: &str, owner: Option<&Value>) -> Result<(), Trouble> {
+    for object in repairing(version, &context.keeper.own_namespace, owner) {
+        write(context, &object).await?;
+    }
+    *context.keeper.refused() = None;
     Ok(())
 }
 

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::common::{IMPATIENT, find, operator, plane};
-use crate::fixtures::{KINDS, SOON, World, container, names, policy, traced, workload_of};
-use crate::support::eventually;
+use super::common::{IMPATIENT, ROLE, find, operator, plane};
+use crate::fixtures::{KINDS, SOON, World, container, install_crds, names, policy, traced, workload_of};
 use crate::support::process::free_port;
+use crate::support::{ControlPlane, Mark, eventually};
 
 const POLICY: (&str, &str) = ("MutatingAdmissionPolicy", "tracesteward-repair");
 const BINDING: (&str, &str) = ("MutatingAdmissionPolicyBinding", "tracesteward-repair");
@@ -75,4 +75,31 @@ async fn a_rename_works_by_the_policy_and_by_the_webhook() {
         renames_work(&world, how).await;
         running.stop();
     }
+}
+
+#[tokio::test]
+async fn where_the_policy_is_refused_the_webhook_repairs() {
+    // An API server that stays compatible with this version refuses a function that the policy calls, as that version does.
+    let plane = ControlPlane::start_with(&["--min-compatibility-version=1.33"]).await;
+    install_crds(&plane);
+    let world = World::cluster_wide(&plane, "refused").await;
+    world.apply(&policy("all", &traced(1.0)));
+    let running = operator(&world, free_port(), &[IMPATIENT]).await;
+    eventually("the webhook is there", SOON, async || {
+        find(&world, WEBHOOK.0, WEBHOOK.1).await.map(|_| ()).ok_or_else(|| running.logs())
+    })
+    .await;
+    renames_work(&world, "refused").await;
+    let said = running.logs().matches("refuses the admission policy").count();
+    assert_eq!(said, 1, "it is said once: {}", running.logs());
+    let refused = world.writes(Mark::default()).only(|write| write.code == 422);
+    assert_eq!(refused.len(), 1, "and not tried all the time: {refused:#?}");
+    running.stop();
+
+    // Without its webhook the operator does not leave a closed door behind.
+    let running = world.operator(&["--manage-admission", &format!("--admission-owner={ROLE}")]).await;
+    eventually("the configuration goes", SOON, async || {
+        find(&world, WEBHOOK.0, WEBHOOK.1).await.map_or(Ok(()), |_| Err(running.logs()))
+    })
+    .await;
 }

@@ -44,6 +44,7 @@ pub(crate) struct ControlPlane {
     api_port: u16,
     etcd_port: u16,
     namespaces: AtomicUsize,
+    apiserver_flags: Vec<String>,
     scratch: Scratch,
 }
 
@@ -64,6 +65,11 @@ impl ControlPlane {
     /// Starts an own control plane and waits until it works: for tests that stop the API server, install what is
     /// cluster-wide, or count all writes.
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further flags of the API server.
+    pub(crate) async fn start_with(apiserver_flags: &[&str]) -> Self {
         let scratch = Scratch::new();
         let authority = Authority::new(&scratch.path().join("pki"));
         let (etcd_port, api_port) = (free_port(), free_port());
@@ -80,6 +86,7 @@ impl ControlPlane {
             api_port,
             etcd_port,
             namespaces: AtomicUsize::new(0),
+            apiserver_flags: apiserver_flags.iter().copied().map(str::to_owned).collect(),
             scratch,
         };
         plane.write_client_kubeconfig("admin", ADMIN, Some("system:masters"));
@@ -276,7 +283,8 @@ impl ControlPlane {
             // Blocking: what was answered is in the log. Never rotated.
             .args(["--audit-log-mode=blocking", "--audit-log-maxsize=0"])
             // The tests measure the operator, not the fairness of the API server.
-            .args(["--max-requests-inflight=4000", "--max-mutating-requests-inflight=2000"]);
+            .args(["--max-requests-inflight=4000", "--max-mutating-requests-inflight=2000"])
+            .args(&self.apiserver_flags);
         command
     }
 
