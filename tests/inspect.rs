@@ -120,6 +120,13 @@ async fn what_they_say_is_what_happens() {
     let mut named = traced(0.5);
     named["targets"] = json!([{"kind": "Deployment"}]);
     world.apply(&policy("p", &named));
+    // Nobody has counted yet: no numbers.
+    let table = inspect(&world, &["status"], "").success();
+    let row = table.lines().find(|line| line.contains("not reported")).unwrap_or_default();
+    assert!(row.split_whitespace().filter(|cell| *cell == "-").count() >= 4, "{table}");
+    assert!(!row.split_whitespace().any(|cell| cell == "0"), "{table}");
+    let shown = json_of(inspect(&world, &["status", "-o", "json"], ""));
+    assert_eq!(shown["policies"][0]["workloads"], Value::Null, "{shown:#}");
     let _operator = world.operator(&[]).await;
     world.settled("p", "True/Ready", "matched=3 injected=3 overridden=1").await;
 
@@ -227,6 +234,16 @@ async fn diff_predicts(world: &World<'_>, named: &Value) {
         "{again:#}"
     );
     assert!(inspect(world, &["diff", "--exit-code", "-"], &input).success().contains("Nothing would change"));
+    // Input that cannot be read, by itself and beside other input.
+    for (args, input) in [(["diff", "nofile.yaml"], ""), (["diff", "-"], "a: [\n")] {
+        let answer = inspect(world, &args, input);
+        assert_eq!((answer.status.code(), answer.stdout.as_str()), (Some(3), ""), "{answer:?}");
+        assert!(answer.stderr.contains("what it would change is not known"), "{answer:?}");
+    }
+    let more = policy("q", &traced(0.5)).to_string();
+    let partly = inspect(world, &["diff", "nofile.yaml", "-"], &more);
+    assert!(partly.status.code() == Some(3) && partly.stdout.contains("TracingPolicy"), "{partly:?}");
+    assert!(partly.stderr.contains("what is printed is without it"), "{partly:?}");
     // An error in the files.
     let bad = policy("bad", &json!({"enabled": true})).to_string();
     let answer = inspect(world, &["diff", "-"], &bad);

@@ -78,12 +78,30 @@ pub(super) fn run(args: &Args) -> Exit {
         complain(&format!("note: {note}"));
     }
     report(&loaded);
-    let text = match args.output {
-        Format::Pretty => words(&difference, Style::new(io::stdout().is_terminal())),
-        Format::Json => format!("{:#}\n", value(&difference)),
-    };
+    let is_partial = loaded.findings.iter().any(|found| found.diagnostic.code.is_unreadable());
+    if is_partial {
+        complain(unread(&difference));
+    }
+    let text = answer(&difference, is_partial, args.output, Style::new(io::stdout().is_terminal()));
     let differs = if args.exit_code && !difference.is_empty() { Exit::Findings } else { Exit::Success };
     print(&text).max(exit(&loaded.findings, false)).max(differs)
+}
+
+/// Of input that was read in part or not at all, nothing says that it would change nothing.
+fn answer(difference: &Difference, is_partial: bool, format: Format, style: Style) -> String {
+    match format {
+        _ if is_partial && difference.is_empty() => String::new(),
+        Format::Pretty => words(difference, style),
+        Format::Json => format!("{:#}\n", value(difference)),
+    }
+}
+
+fn unread(difference: &Difference) -> &'static str {
+    if difference.is_empty() {
+        "tracesteward: input could not be read: what it would change is not known"
+    } else {
+        "warning: input could not be read: what is printed is without it"
+    }
 }
 
 /// Errors on standard error: an object with one is refused by the API server, or takes no effect.
@@ -299,4 +317,27 @@ fn collector_value(collector: &CollectorDifference) -> Value {
         "configurations": configurations.collect::<Vec<_>>(),
         "objects": collector.objects.iter().map(|(object, change)| json!({"object": object, "change": change})).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::WorkloadCounts;
+
+    #[test]
+    fn nothing_is_said_of_input_that_could_not_be_read() {
+        let (nothing, style) = (Difference::default(), Style::new(false));
+        assert_eq!(answer(&nothing, false, Format::Pretty, style), "Nothing would change.\n");
+        for format in [Format::Pretty, Format::Json] {
+            assert_eq!(answer(&nothing, true, format, style), "");
+        }
+        assert!(answer(&nothing, false, Format::Json, style).contains("\"restarts\": 0"));
+        let id = PolicyId { namespace: "shop".to_owned(), name: "p".to_owned() };
+        let text = || "x".to_owned();
+        let after = Readiness { status: text(), reason: text(), message: text(), counts: WorkloadCounts::default() };
+        let policy = PolicyDifference { id, before: None, after };
+        let some = Difference { policies: vec![policy], ..Difference::default() };
+        assert!(answer(&some, true, Format::Pretty, style).contains("TracingPolicy shop/p"));
+        assert_ne!(unread(&some), unread(&nothing));
+    }
 }

@@ -65,7 +65,7 @@ enum Format {
 
 pub(super) fn run(args: &Args) -> Exit {
     if !args.object.contains('/') {
-        return code::explain(&args.object);
+        return of_code(args);
     }
     let (subject, name) = match subject::parse(&args.object) {
         Ok(found) => found,
@@ -81,42 +81,62 @@ pub(super) fn run(args: &Args) -> Exit {
     let style = Style::new(std::io::stdout().is_terminal());
     let verdict = world.complain();
     match answer(args, &world, subject, &name, style) {
-        Some((pretty, json)) => {
+        Ok((pretty, json)) => {
             let text = if args.output == Format::Json { format!("{json:#}\n") } else { pretty };
             print(&text).max(verdict)
         }
-        None => fail(&visible(&not_found(&world, subject, &name)), Exit::Findings).max(verdict),
+        Err(missing) => fail(&visible(&missing), Exit::Findings).max(verdict),
     }
 }
 
-/// For people, and for programs.
-fn answer(args: &Args, world: &World, subject: Subject, name: &str, style: Style) -> Option<(String, Value)> {
+/// A page is about no object: what would choose one is a mistake.
+fn of_code(args: &Args) -> Exit {
+    let of_objects = [
+        (!args.files.is_empty(), "files"),
+        (args.namespace.is_some(), "--namespace"),
+        (args.live, "--live"),
+        (args.container.is_some(), "--container"),
+    ];
+    if let Some((_, what)) = of_objects.iter().find(|(is_given, _)| *is_given) {
+        return fail(&format!("explain: with a code, {what} cannot be given: only KIND/NAME takes that"), Exit::Usage);
+    }
+    code::explain(&args.object, args.output == Format::Json)
+}
+
+/// For people, and for programs; else what is missing, and what there is instead.
+fn answer(args: &Args, world: &World, subject: Subject, name: &str, style: Style) -> Result<(String, Value), String> {
     let (snapshot, plan) = (&world.loaded.snapshot, &world.loaded.plan);
+    let missing = || not_found(world, subject, name);
     match subject {
         Subject::Workload(kind) => {
             let id = WorkloadId { namespace: world.namespace.clone(), kind, name: name.to_owned() };
-            let mut explanation = explain(snapshot, &id)?;
+            let mut explanation = explain(snapshot, &id).ok_or_else(missing)?;
             if let Some(only) = &args.container {
+                let known: Vec<_> = explanation.containers.iter().map(|container| container.name.as_str()).collect();
+                if !known.contains(&only.as_str()) {
+                    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                    return Err(format!("{kind} {name} has no container {only}; there are: {known}"));
+                }
                 explanation.containers.retain(|container| container.name == *only);
             }
-            Some((workload::pretty(world, &explanation, style), workload::json(world, &explanation)))
+            Ok((workload::pretty(world, &explanation, style), workload::json(world, &explanation)))
         }
         Subject::Unwatched(kind) => {
             let reason = unwatched(kind, name);
-            Some((workload::unwatched(&reason), workload::unwatched_json(kind, &world.namespace, name, &reason)))
+            Ok((workload::unwatched(&reason), workload::unwatched_json(kind, &world.namespace, name, &reason)))
         }
         Subject::Policy | Subject::ClusterPolicy => {
             let namespace = if subject == Subject::Policy { world.namespace.clone() } else { String::new() };
             let id = PolicyId { namespace, name: name.to_owned() };
             // Files say nothing of what is written: what the operator would say in the end.
             let settled = (!world.is_live).then(|| crate::plan::plan(&settled(snapshot, plan)).0);
-            let explanation = explain_policy(snapshot, settled.as_ref().unwrap_or(plan), &id)?;
-            Some((objects::policy(world, &explanation, style), objects::policy_json(&explanation)))
+            let explanation = explain_policy(snapshot, settled.as_ref().unwrap_or(plan), &id).ok_or_else(missing)?;
+            Ok((objects::policy(world, &explanation, style), objects::policy_json(&explanation)))
         }
         Subject::Collector => {
             let id = CollectorId { namespace: world.namespace.clone(), name: name.to_owned() };
-            let explanation = explain_collector(snapshot, plan, &id)?;
-            Some((objects::collector(&explanation, style), objects::collector_json(&explanation)))
+            let explanation = explain_collector(snapshot, plan, &id).ok_or_else(missing)?;
+            Ok((objects::collector(&explanation, style), objects::collector_json(&explanation)))
         }
     }
 }

@@ -160,6 +160,29 @@ fn explain_prints_the_page_without_a_network() {
 }
 
 #[test]
+fn explain_prints_the_page_for_programs() {
+    for code in Code::ALL {
+        let page = run(&["explain", code.as_str(), "-o", "json"]).json();
+        let names: BTreeSet<_> = page.as_object().unwrap().keys().map(String::as_str).collect();
+        let known = "version code severity message help since meaning example remedy fix url";
+        assert_eq!(names, known.split(' ').collect(), "{page}");
+        assert_eq!((&page["version"], &page["code"]), (&json!(1), &json!(code.as_str())));
+        assert_eq!((&page["message"], &page["example"]), (&json!(code.message()), &json!(Page::of(*code).example)));
+        assert!(page.as_object().unwrap().values().all(|value| value != ""), "{page}");
+    }
+    assert_eq!(run(&["explain", "TRC0101", "-o", "json"]).json()["severity"], "error");
+}
+
+#[test]
+fn explain_of_a_code_takes_nothing_about_objects() {
+    for more in [&["a.yaml"][..], &["-n", "shop"], &["--live"], &["--container", "app"]] {
+        let answer = run(&[&["explain", "TRC0101"][..], more].concat());
+        assert_eq!((answer.code, answer.stdout.as_str()), (Some(2), ""), "{answer:?}");
+        assert!(answer.stderr.contains("with a code, "), "{answer:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_explained_is_a_usage_error() {
     for (what, words) in [
         ("TRC101", "TRC101 is no code; did you mean TRC0101"),

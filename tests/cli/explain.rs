@@ -126,6 +126,13 @@ fn what_cannot_be_explained() {
         let answer = files.run(&["explain", wrong, "world.yaml"]);
         assert_eq!(answer.code, Some(2), "{wrong}: {answer:?}");
     }
+    let container = files.run(&["explain", "deploy/web", "-n", "shop", "--container", "nope", "world.yaml"]);
+    assert_eq!((container.code, container.stdout.as_str()), (Some(1), ""), "{container:?}");
+    assert!(
+        container.stderr.contains("Deployment web has no container nope; there are: app, istio-proxy"),
+        "{}",
+        container.stderr
+    );
     let job = files.run(&["explain", "job/nightly", "-n", "shop", "world.yaml"]);
     assert_eq!(job.code, Some(0));
     assert!(job.stdout.contains("this version does not watch Jobs"), "{}", job.stdout);

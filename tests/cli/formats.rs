@@ -194,10 +194,10 @@ fn check_sarif(log: &Value) {
             assert!(
                 !uri.is_empty() && uri.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"{}|^`".contains(&byte))
             );
-            if let Some(region) = place.get("region") {
-                known(region, &["startLine", "startColumn"]);
-                assert!(region["startLine"].as_u64() >= Some(1) && region["startColumn"].as_u64() >= Some(1));
-            }
+            let region = &place["region"];
+            known(region, &["startLine", "startColumn"]);
+            assert!(region["startLine"].as_u64() >= Some(1), "every result of a file has a line: {result}");
+            assert!(region.get("startColumn").is_none_or(|column| column.as_u64() >= Some(1)), "{result}");
         }
     }
     let used: BTreeSet<_> =

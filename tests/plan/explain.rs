@@ -288,6 +288,11 @@ fn containers_and_the_users_own_variables() {
         let explanation = explained(&seen);
         only(&reasons(&explanation), reason, &[variable, "Container app"]);
         assert!(!format!("{explanation:?}").contains("private-value"), "values of the user's are never kept");
+        let is_switch = ["OTEL_SDK_DISABLED", "OTEL_TRACES_EXPORTER"].contains(&variable);
+        assert_eq!(explanation.summary.starts_with("Traced"), !is_switch, "{}", explanation.summary);
+        assert_eq!(explanation.summary.contains(variable), is_switch, "{}", explanation.summary);
+        let help = &explanation.reasons[0].help;
+        assert_eq!(help.contains("the policy's takes its place"), reason != "SdkDisabled", "{variable}: {help}");
         assert_eq!(explanation.containers[0].withheld.is_empty(), variable == "OTEL_SDK_DISABLED", "{variable}");
     }
     let twice = deployment("{}", "[{name: app, env: [{name: A, value: a}, {name: A, value: b}]}]");
@@ -315,6 +320,16 @@ fn settings_that_write_nothing_or_sample_nothing() {
     assert!(settled("").is_empty());
     only(&settled("sampling: {ratio: 0}"), "HeadRatioZero", &["TracingPolicy p at spec.sampling.ratio"]);
     only(&settled("sampling: {profile: none}"), "HeadRatioZero", &["spec.sampling.profile"]);
+    only(&settled("sampling: {ratio: 0}"), "HeadRatioZero", &["only traces that a caller has sampled are continued"]);
+    only(&settled("sampling: {ratio: 0, parentBased: false}"), "HeadRatioZero", &["not even for traces that a caller"]);
+    let off = |containers: &str| {
+        let object = deployment("{}", containers);
+        reasons(&explained(&written(&[enabled("p", "sampling: {ratio: 0}")], &object)))
+    };
+    let own = "{name: app, env: [{name: OTEL_TRACES_SAMPLER, value: always_on}]}";
+    only(&off(&format!("[{own}]")), "OwnSampler", &[]);
+    let both = off(&format!("[{own}, {{name: other}}]"));
+    assert!(both.len() == 2 && both[1].contains("except in container app"), "{both:#?}");
     only(&settled("injection: {mode: None}"), "NotInjected", &["TracingPolicy p at spec.injection.mode"]);
     only(&settled("injection: {mode: Pod}"), "PodModeNotSupported", &["no effect in this version"]);
 }

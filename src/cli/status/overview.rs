@@ -130,17 +130,19 @@ impl<'a> Overview<'a> {
         let mut table = Table::new(&heads);
         for policy in self.policies() {
             let ready = ready(policy.status.as_ref().map(|status| status.conditions.as_slice()));
-            let counts = policy.status.as_ref().and_then(|status| status.workloads.clone()).unwrap_or_default();
+            let counts = policy.status.as_ref().and_then(|status| status.workloads.as_ref());
+            // What nobody has counted is not 0.
+            let number = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
             let name = &policy.id.name;
             table.row([
                 if policy.id.is_cluster() { "(cluster)".to_owned() } else { policy.id.namespace.clone() },
                 name.clone(),
                 ready.map_or("-", |ready| &ready.status).to_owned(),
                 ready.map_or("not reported", |ready| &ready.reason).to_owned(),
-                counts.matched.to_string(),
-                counts.injected.to_string(),
-                counts.pending.to_string(),
-                counts.superseded.to_string(),
+                number(counts.map(|counts| counts.matched)),
+                number(counts.map(|counts| counts.injected)),
+                number(counts.map(|counts| counts.pending)),
+                number(counts.map(|counts| counts.superseded)),
                 sampler(policy).unwrap_or_else(|| "-".to_owned()),
                 sends_to(policy).unwrap_or_else(|| "-".to_owned()),
                 policy.created.as_deref().and_then(age).unwrap_or_else(|| "-".to_owned()),

@@ -84,14 +84,12 @@ fn result(found: &Located, codes: &[Code], seen: &mut BTreeMap<String, usize>) -
 }
 
 fn physical(place: &Place) -> Value {
-    let mut physical = json!({"artifactLocation": {"uri": uri(&place.file)}});
-    if let Some(line) = place.line {
-        physical["region"] = json!({"startLine": line});
-        if let Some(column) = place.column {
-            physical["region"]["startColumn"] = column.into();
-        }
+    // Code scanning refuses places without a line: what is about a whole file stands at its first one.
+    let mut region = json!({"startLine": place.line.unwrap_or(1)});
+    if let (Some(_), Some(column)) = (place.line, place.column) {
+        region["startColumn"] = column.into();
     }
-    physical
+    json!({"artifactLocation": {"uri": uri(&place.file)}, "region": region})
 }
 
 fn logical(diagnostic: &Diagnostic, object: &ObjectId) -> Value {

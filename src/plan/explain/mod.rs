@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::Settings,
     diagnostics::{Diagnostic, Severity},
-    index::{PolicyId, Snapshot, WorkloadId},
+    index::{Container, PolicyId, Snapshot, WorkloadId},
 };
 
 pub use fields::{Lost, Origin, Setting};
@@ -26,7 +26,7 @@ pub use variables::{ContainerReport, Feed, State, VariableReport, Withheld};
 /// What happens to a workload, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// It is traced: the variables are in it, or will be.
+    /// It is to be traced: the variables are in it, or will be. The user's own may still keep spans away.
     Traced,
     /// No policy selects it.
     NotSelected,
@@ -137,7 +137,7 @@ pub fn explain(snapshot: &Snapshot, id: &WorkloadId) -> Option<Explanation> {
     Some(Explanation {
         id: id.clone(),
         verdict: Verdict::of(&plan),
-        summary: summary(&plan, view.is_live()),
+        summary: summary(&view),
         pending: plan.needs_write,
         policies: ranked(&attachment),
         fields,
@@ -161,17 +161,33 @@ impl<'a> View<'a> {
         self.workload.uid.is_some() && !self.snapshot.assumes_permission
     }
 
+    /// Its containers that the policies select.
+    fn selected(&self) -> impl Iterator<Item = &'a Container> {
+        let planned = &self.plan.containers;
+        self.workload.containers.iter().filter(|live| planned.iter().any(|planned| planned.name == live.name))
+    }
+
     /// The policies that are about it: overrides first, as they win.
     fn attached(&self) -> impl Iterator<Item = &'a Attached<'a>> {
         self.attachment.overrides.iter().chain(&self.attachment.base)
     }
 }
 
-fn summary(plan: &WorkloadPlan, is_live: bool) -> String {
-    let pending = plan.needs_write && is_live;
+/// The user's own variables that decide whether there are any spans, whatever else is set; their values are never kept.
+const SWITCHES: [&str; 2] = ["OTEL_SDK_DISABLED", "OTEL_TRACES_EXPORTER"];
+
+fn summary(view: &View<'_>) -> String {
+    let plan = view.plan;
+    let pending = plan.needs_write && view.is_live();
+    let switches: Vec<_> =
+        SWITCHES.into_iter().filter(|name| view.selected().any(|live| live.is_users(name))).collect();
     let by = plan.winner.as_ref().map(PolicyId::described).unwrap_or_default();
     match Verdict::of(plan) {
         Verdict::Traced if plan.containers.is_empty() => format!("{by} selects it, and none of its containers."),
+        Verdict::Traced if !switches.is_empty() => {
+            let to_write = if pending { "; the variables are still to be written" } else { "" };
+            format!("{by} is to trace it{to_write}; its own {} may keep it from that.", switches.join(" and "))
+        }
         Verdict::Traced if pending => format!("Traced by {by}; the variables are still to be written."),
         Verdict::Traced => format!("Traced by {by}."),
         Verdict::NotSelected if pending => {

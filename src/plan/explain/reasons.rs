@@ -7,6 +7,7 @@ use crate::{
     index::{Container, Policy, SecretState},
     plan::{
         Unresolved,
+        inject::causes,
         workload::{Decision, HoldReason},
     },
 };
@@ -275,11 +276,7 @@ fn reported<'a>(view: &View<'a>) -> Option<(&'a str, &'a str)> {
 fn of_settings(view: &View<'_>, fields: &[Setting]) -> Vec<Reason> {
     let mut reasons = Vec::new();
     reasons.extend(containers(view, fields));
-    for live in &view.workload.containers {
-        if view.plan.containers.iter().any(|planned| planned.name == live.name) {
-            own_variables(live, &mut reasons);
-        }
-    }
+    view.selected().for_each(|live| own_variables(live, &mut reasons));
     reasons.extend(head_ratio(view, fields));
     reasons.extend(secret(view));
     reasons.extend(collector(view));
@@ -308,11 +305,13 @@ fn own_variables(live: &Container, reasons: &mut Vec<Reason>) {
         let set: Vec<_> = variables.iter().copied().filter(|variable| live.is_users(variable)).collect();
         if !set.is_empty() {
             let message = format!("Container {name} sets {} itself: {means}.", set.join(" and "));
-            reasons.push(Reason::new(
-                reason,
-                message,
-                "Remove the variable from the manifest, so that the policy's takes its place.",
-            ));
+            // The policy has nothing to put in the place of that switch.
+            let help = if reason == "SdkDisabled" {
+                "Remove it from the manifest, or set it to false."
+            } else {
+                "Remove the variable from the manifest, so that the policy's takes its place."
+            };
+            reasons.push(Reason::new(reason, message, help));
         }
     };
     add(&["OTEL_SDK_DISABLED"], "SdkDisabled", "where it is true, the SDK makes no spans");
@@ -335,10 +334,20 @@ fn own_variables(live: &Container, reasons: &mut Vec<Reason>) {
 fn head_ratio(view: &View<'_>, fields: &[Setting]) -> Option<Reason> {
     let sampling = view.settings.sampling.as_ref()?;
     let ratio = sampling.ratio.or_else(|| sampling.profile.map(Profile::ratio))?;
+    let has_own = |live: &&Container| !causes(live, "OTEL_TRACES_SAMPLER").is_empty();
+    if ratio.0 > 0.0 || view.selected().all(|live| has_own(&live)) {
+        return None;
+    }
     let field = if sampling.ratio.is_some() { "sampling.ratio" } else { "sampling.profile" };
-    let message =
-        format!("The head ratio is 0{}: only traces that a caller has sampled are continued.", set_by(fields, field));
-    (ratio.0 <= 0.0).then(|| Reason::new("HeadRatioZero", message, format!("Set a {field} above 0.")))
+    let means = if sampling.parent_based.unwrap_or(true) {
+        "only traces that a caller has sampled are continued"
+    } else {
+        "no spans are made, not even for traces that a caller has sampled, since sampling.parentBased is false"
+    };
+    let own: Vec<_> = view.selected().filter(has_own).map(|live| live.name.as_str()).collect();
+    let except = if own.is_empty() { String::new() } else { format!(", except in container {}", own.join(", ")) };
+    let message = format!("The head ratio is 0{}{except}: {means}.", set_by(fields, field));
+    Some(Reason::new("HeadRatioZero", message, format!("Set a {field} above 0.")))
 }
 
 fn secret(view: &View<'_>) -> Option<Reason> {
