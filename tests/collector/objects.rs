@@ -182,13 +182,9 @@ async fn what_others_change_is_repaired_once() {
             (ports == &repaired["spec"]["ports"]).then_some(()).ok_or_else(|| ports.to_string())
         })
         .await;
-    // The ports are replaced, and then the whole is applied.
-    world
-        .has_written(
-            mark,
-            &["patch services/gw-collector 200".to_owned(), "patch services/gw-collector 200".to_owned()],
-        )
-        .await;
+    // The apply is refused, the ports are replaced, and then the whole is applied.
+    let repair = [200, 200, 422].map(|code| format!("patch services/gw-collector {code}"));
+    world.has_written(mark, &repair).await;
     let mark = world.plane.audit_mark();
     nothing_is_written(&world, mark).await;
     world.collector_is_live("gw").await;
