@@ -535,7 +535,8 @@ fn many_policies_for_one_workload_cost_in_proportion() {
         assert_eq!(made.policies.len(), count);
         begun.elapsed()
     };
-    cost(50);
-    let (few, many) = (cost(200), cost(1_600));
+    // The best of several: what else the machine does is in none of them by chance.
+    let best = |count: usize| (0..5).map(|_| cost(count)).min().unwrap();
+    let (few, many) = (best(200), best(1_600));
     assert!(many < few * 40, "eight times as many took {few:?} and {many:?}");
 }
