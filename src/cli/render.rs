@@ -263,6 +263,6 @@ fn line(name: &str, value: &EnvValue) -> String {
         EnvValue::Literal(value) => format!("{name}={}\n", value.replace("$$", "$")),
         EnvValue::FieldRef(path) => format!("# {name}: field {path} of the pod\n"),
         EnvValue::HeadersSecret(secret) => format!("# {name}: from Secret {secret}\n"),
-        EnvValue::Foreign => String::new(),
+        EnvValue::Joined | EnvValue::Foreign => String::new(),
     }
 }

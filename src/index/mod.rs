@@ -3,6 +3,7 @@
 //! Only what planning needs is kept: of a workload the labels of its pod template and the variables that the operator
 //! may write, with their owners; never the whole object, and never a value of the user's.
 
+mod agent;
 mod change;
 mod collector;
 mod collectors;
@@ -12,6 +13,7 @@ mod key;
 mod live;
 mod owned;
 mod ownership;
+mod pod;
 mod policies;
 mod policy;
 pub mod raw;
@@ -21,6 +23,7 @@ mod versions;
 mod workload;
 mod workloads;
 
+pub use agent::{AGENT_VOLUME, Agent};
 pub use change::{Change, Dirty, Source, Versioned, Watched};
 pub use collector::{Collector, CollectorId, SecretKeyId};
 pub use env::{ENV_NAMES, EnvValue, env_name};
@@ -28,6 +31,7 @@ pub use ignored::{IGNORE, Ignored};
 pub use key::{PolicyId, SecretId, WorkloadId, WorkloadKind};
 pub use live::{LiveObject, MANAGED_BY, MANAGED_BY_LABEL};
 pub use owned::{OwnedId, OwnedKind};
+pub use pod::Pod;
 pub use policy::{Place, Policy, PolicySpec};
 pub use snapshot::{Contested, Fault, Namespace, SecretState, Snapshot};
 pub use state::Index;

@@ -115,6 +115,8 @@ pub struct Namespace {
     pub keys: BTreeMap<(String, String), SecretState>,
     /// The labels of the namespace, where they are known.
     pub labels: Option<BTreeMap<String, String>>,
+    /// Whether OpenShift chooses the users that its containers run as.
+    pub assigns_users: bool,
     /// Workloads whose last write failed.
     pub faults: BTreeMap<WorkloadId, Fault>,
 }

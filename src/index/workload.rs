@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::{
-    EnvValue, IGNORE, Ignored, WorkloadId, WorkloadKind, env_name,
+    EnvValue, IGNORE, Ignored, Pod, WorkloadId, WorkloadKind, env_name,
     ownership::Ownership,
     raw::{PodTemplate, RawContainer, RawEnvVar, RawWorkload},
 };
@@ -35,6 +35,8 @@ pub struct Workload {
     pub attributes: BTreeMap<String, String>,
     /// The regular containers, in order.
     pub containers: Vec<Container>,
+    /// What injected instrumentation depends on.
+    pub pod: Pod,
     /// What is not to be said about it.
     pub ignored: Ignored,
 }
@@ -62,6 +64,10 @@ pub struct Container {
     pub holds_unknown: bool,
     /// Whether the container's own resource attributes say what the service is called.
     pub names_service: bool,
+    /// The user that it runs as, where it says so.
+    pub run_as_user: Option<i64>,
+    /// The user's variables that take their value from somewhere (`valueFrom`).
+    pub sourced: BTreeSet<&'static str>,
 }
 
 /// A variable that matters to the operator.
@@ -93,12 +99,15 @@ impl Workload {
     pub fn from_parts(kind: WorkloadKind, meta: &ObjectMeta, template: PodTemplate) -> Self {
         let ownership = Ownership::read(kind, meta.managed_fields.as_deref().unwrap_or_default());
         let template_meta = template.metadata.unwrap_or_default();
-        let attributes = template_meta.annotations.unwrap_or_default().into_iter().filter_map(|(key, value)| {
+        let annotations = template_meta.annotations.unwrap_or_default();
+        let spec = template.spec.unwrap_or_default();
+        let pod = Pod::read(&annotations, &spec);
+        let attributes = annotations.into_iter().filter_map(|(key, value)| {
             let attribute = key.strip_prefix(ATTRIBUTE_PREFIX)?;
             (!attribute.is_empty()).then(|| (attribute.to_owned(), value))
         });
         let ignore = meta.annotations.as_ref().and_then(|annotations| annotations.get(IGNORE));
-        let containers = template.spec.and_then(|spec| spec.containers).unwrap_or_default();
+        let containers = spec.containers.unwrap_or_default();
         Self {
             id: WorkloadId {
                 namespace: meta.namespace.clone().unwrap_or_default(),
@@ -111,6 +120,7 @@ impl Workload {
             labels: template_meta.labels.unwrap_or_default(),
             attributes: attributes.collect(),
             containers: containers.into_iter().map(|container| Container::reduce(container, &ownership)).collect(),
+            pod,
             ignored: Ignored::read(ignore.map(String::as_str).unwrap_or_default()),
         }
     }
@@ -198,6 +208,9 @@ impl Container {
         };
         let rolled_back = held.iter().copied().filter(|name| ownership.is_rolled_back(&raw.name, name)).collect();
         let names_service = variables.iter().any(names_service);
+        let sourced = variables.iter().filter(|variable| variable.value_from.is_some());
+        let sourced = sourced.filter(|variable| !ownership.is_ours(&raw.name, &variable.name));
+        let sourced = sourced.filter_map(|variable| env_name(&variable.name)).collect();
         let env = variables.into_iter().filter_map(|variable| EnvVar::reduce(variable, &raw.name, ownership)).collect();
         let env_from = raw.env_from.is_some_and(|sources| !sources.is_empty());
         Self {
@@ -210,6 +223,8 @@ impl Container {
             rolled_back,
             holds_unknown,
             names_service,
+            run_as_user: raw.security_context.and_then(|context| context.run_as_user),
+            sourced,
         }
     }
 

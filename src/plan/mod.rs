@@ -14,6 +14,7 @@ pub mod explain;
 mod export;
 mod findings;
 mod inject;
+pub mod instrument;
 mod merge;
 mod patch;
 mod planner;

@@ -120,6 +120,6 @@ fn entry(variable: &Variable) -> Value {
             // Optional, so that a missing Secret never keeps a pod from starting.
             "valueFrom": {"secretKeyRef": {"name": secret, "key": HEADERS_KEY, "optional": true}},
         }),
-        EnvValue::Foreign => json!({"name": variable.name}),
+        EnvValue::Joined | EnvValue::Foreign => json!({"name": variable.name}),
     }
 }

@@ -6,6 +6,7 @@ use super::{
     env::{self, Inputs, Variable},
     export::Unresolved,
     inject::{self, ContainerPlan},
+    instrument::{self, InstrumentationPlan},
 };
 use crate::{
     api::{InjectionMode, Settings},
@@ -105,6 +106,11 @@ impl WorkloadPlan {
     /// Whether the user's own variables keep some of the policy's out.
     pub fn is_overridden(&self) -> bool {
         self.containers.iter().any(|container| !container.withheld.is_empty())
+    }
+
+    /// The instrumentation that is planned.
+    pub fn instrumentation(&self) -> Option<&InstrumentationPlan> {
+        instrument::of(&self.containers)
     }
 
     /// Whether any variable is planned.
@@ -216,14 +222,20 @@ fn with(snapshot: &Snapshot, workload: &Workload, attachment: &Attachment<'_>, d
     }
     let service_name = service_name(&in_force, workload);
     let inputs = Inputs { settings, export: &export, workload, service_name: &service_name };
-    let selected = workload.containers.iter().filter(|container| is_selected(settings, container));
-    let containers =
-        selected.map(|container| inject::yield_to_user(container, env::variables(&inputs, &container.name))).collect();
     let decision = match settings.injection.as_ref().and_then(|injection| injection.mode).unwrap_or_default() {
         InjectionMode::Workload => Decision::Inject,
         InjectionMode::Pod => Decision::AtPods,
         InjectionMode::None => Decision::Manual,
     };
+    let selected: Vec<_> = workload.containers.iter().filter(|container| is_selected(settings, container)).collect();
+    let home = snapshot.namespaces.get(&workload.id.namespace);
+    let agent = instrument::Intent::of(settings, home, workload, &selected, decision == Decision::AtPods);
+    let containers = selected.into_iter().map(|container| {
+        let mut plan = inject::yield_to_user(container, env::variables(&inputs, &container.name));
+        agent.iter().for_each(|agent| agent.instrument(container, &mut plan));
+        plan
+    });
+    let containers = containers.collect();
     let secret = export.headers_secret.map(|name| SecretId { namespace: workload.id.namespace.clone(), name });
     WorkloadPlan { containers, service_name: Some(service_name), secret, ..nothing(decision) }
 }

@@ -55,6 +55,7 @@ pub(in crate::cli) fn env_words(value: &EnvValue) -> String {
         EnvValue::Literal(value) => value.clone(),
         EnvValue::FieldRef(path) => format!("(field {path} of the pod)"),
         EnvValue::HeadersSecret(secret) => format!("(Secret {secret}, key {HEADERS_KEY})"),
+        EnvValue::Joined => "(the user's own, joined)".to_owned(),
         EnvValue::Foreign => "(not known)".to_owned(),
     }
 }
@@ -68,7 +69,7 @@ pub(in crate::cli) fn env_value(into: &mut Map<String, Value>, value: &EnvValue)
         }
         EnvValue::FieldRef(path) => json!({"fieldRef": {"fieldPath": path}}),
         EnvValue::HeadersSecret(name) => json!({"secretKeyRef": {"name": name, "key": HEADERS_KEY, "optional": true}}),
-        EnvValue::Foreign => Value::Null,
+        EnvValue::Joined | EnvValue::Foreign => Value::Null,
     };
     into.insert("valueFrom".to_owned(), from);
 }
