@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{Collector, CollectorId, LiveObject, OwnedId, Policy, PolicyId, Workload, WorkloadId, policy::Place};
+use super::{
+    Collector, CollectorId, LiveObject, OwnedId, PodDefaults, Policy, PolicyId, Workload, WorkloadId, policy::Place,
+};
 
 /// What is known about the cluster at one moment.
 #[derive(Clone, Debug, Default)]
@@ -115,8 +117,8 @@ pub struct Namespace {
     pub keys: BTreeMap<(String, String), SecretState>,
     /// The labels of the namespace, where they are known.
     pub labels: Option<BTreeMap<String, String>>,
-    /// Whether OpenShift chooses the users that its containers run as.
-    pub assigns_users: bool,
+    /// What it says of all its pods.
+    pub pods: PodDefaults,
     /// Workloads whose last write failed.
     pub faults: BTreeMap<WorkloadId, Fault>,
 }

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use super::{
     EnvValue, IGNORE, Ignored, Pod, WorkloadId, WorkloadKind, env_name,
     ownership::Ownership,
+    parts::{Fields, Part},
     raw::{PodTemplate, RawContainer, RawEnvVar, RawWorkload},
 };
 use crate::api::{GROUP, HEADERS_KEY};
@@ -68,6 +69,8 @@ pub struct Container {
     pub run_as_user: Option<i64>,
     /// The user's variables that take their value from somewhere (`valueFrom`).
     pub sourced: BTreeSet<&'static str>,
+    /// Mounts of the operator's, or under its names.
+    pub mounts: Vec<Part>,
 }
 
 /// A variable that matters to the operator.
@@ -97,11 +100,12 @@ impl Workload {
 
     /// Reduces metadata and pod template of a workload of this kind.
     pub fn from_parts(kind: WorkloadKind, meta: &ObjectMeta, template: PodTemplate) -> Self {
-        let ownership = Ownership::read(kind, meta.managed_fields.as_deref().unwrap_or_default());
+        let managed = meta.managed_fields.as_deref().unwrap_or_default();
+        let (ownership, fields) = (Ownership::read(kind, managed), Fields::read(kind, managed));
         let template_meta = template.metadata.unwrap_or_default();
         let annotations = template_meta.annotations.unwrap_or_default();
-        let spec = template.spec.unwrap_or_default();
-        let pod = Pod::read(&annotations, &spec);
+        let mut spec = template.spec.unwrap_or_default();
+        let pod = Pod::read(&annotations, &mut spec, &fields);
         let attributes = annotations.into_iter().filter_map(|(key, value)| {
             let attribute = key.strip_prefix(ATTRIBUTE_PREFIX)?;
             (!attribute.is_empty()).then(|| (attribute.to_owned(), value))
@@ -119,7 +123,10 @@ impl Workload {
             is_collector: meta.owner_references.iter().flatten().any(is_collector),
             labels: template_meta.labels.unwrap_or_default(),
             attributes: attributes.collect(),
-            containers: containers.into_iter().map(|container| Container::reduce(container, &ownership)).collect(),
+            containers: containers
+                .into_iter()
+                .map(|container| Container::reduce(container, &ownership, &fields))
+                .collect(),
             pod,
             ignored: Ignored::read(ignore.map(String::as_str).unwrap_or_default()),
         }
@@ -153,7 +160,10 @@ impl Workload {
                 }
             }
             container.holds_unknown |= known.holds_unknown;
+            succeed(&mut container.mounts, &known.mounts);
         }
+        succeed(&mut self.pod.init_containers, &live.pod.init_containers);
+        succeed(&mut self.pod.volumes, &live.pod.volumes);
     }
 
     /// The same with exactly these variables of the operator's in its containers: what it is like after a write.
@@ -176,12 +186,15 @@ impl Workload {
 
     /// Whether the operator's field manager holds anything in this workload.
     pub fn is_held(&self) -> bool {
-        self.containers.iter().any(|container| !container.held.is_empty() || container.holds_unknown)
+        let holds = |container: &Container| {
+            !container.held.is_empty() || container.holds_unknown || container.mounts.iter().any(|mount| mount.held)
+        };
+        self.pod.is_held() || self.containers.iter().any(holds)
     }
 }
 
 impl Container {
-    fn reduce(raw: RawContainer, ownership: &Ownership) -> Self {
+    fn reduce(raw: RawContainer, ownership: &Ownership, fields: &Fields<'_>) -> Self {
         let variables = raw.env.unwrap_or_default();
         let mut seen = BTreeSet::new();
         let mut duplicates = BTreeSet::new();
@@ -212,6 +225,7 @@ impl Container {
         let sourced = sourced.filter(|variable| !ownership.is_ours(&raw.name, &variable.name));
         let sourced = sourced.filter_map(|variable| env_name(&variable.name)).collect();
         let env = variables.into_iter().filter_map(|variable| EnvVar::reduce(variable, &raw.name, ownership)).collect();
+        let mounts = fields.mounts(&raw.name, raw.volume_mounts.unwrap_or_default());
         let env_from = raw.env_from.is_some_and(|sources| !sources.is_empty());
         Self {
             name: raw.name,
@@ -225,6 +239,7 @@ impl Container {
             names_service,
             run_as_user: raw.security_context.and_then(|context| context.run_as_user),
             sourced,
+            mounts,
         }
     }
 
@@ -251,6 +266,13 @@ impl EnvVar {
         };
         Some(Self { name, owner })
     }
+}
+
+/// What the operator holds of a live object stays in it where a manifest without it is applied.
+fn succeed(parts: &mut Vec<Part>, live: &[Part]) {
+    let is_new = |part: &&Part| part.held && !parts.iter().any(|own| own.key == part.key);
+    let staying: Vec<_> = live.iter().filter(is_new).cloned().collect();
+    parts.extend(staying);
 }
 
 fn is_collector(owner: &OwnerReference) -> bool {

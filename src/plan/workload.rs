@@ -6,7 +6,7 @@ use super::{
     env::{self, Inputs, Variable},
     export::Unresolved,
     inject::{self, ContainerPlan},
-    instrument::{self, InstrumentationPlan},
+    instrument::{self, InstrumentationPlan, Uninstrumented},
 };
 use crate::{
     api::{InjectionMode, Settings},
@@ -105,7 +105,11 @@ impl WorkloadPlan {
 
     /// Whether the user's own variables keep some of the policy's out.
     pub fn is_overridden(&self) -> bool {
-        self.containers.iter().any(|container| !container.withheld.is_empty())
+        let is_kept_out = |container: &ContainerPlan| {
+            let reason = container.uninstrumented.as_ref();
+            !container.withheld.is_empty() || reason.is_some_and(Uninstrumented::is_the_users)
+        };
+        self.containers.iter().any(is_kept_out)
     }
 
     /// The instrumentation that is planned.
@@ -196,6 +200,10 @@ fn keep_doubtful(workload: &Workload, mut plan: WorkloadPlan, doubtful: &Workloa
             plan.containers.push(ContainerPlan { name: other.name.clone(), variables, ..ContainerPlan::default() });
         }
     }
+    let held_by_name = |container: &str, name: &'static str| {
+        workload.containers.iter().find(|live| live.name == container).and_then(|live| held(live, name))
+    };
+    instrument::live::keep(workload, &mut plan.containers, &doubtful.containers, held_by_name);
     let variables = plan.containers.iter().flat_map(|planned| &planned.variables);
     let secret = variables.into_iter().find_map(|variable| match &variable.value {
         EnvValue::HeadersSecret(name) => Some(name.clone()),
@@ -265,10 +273,11 @@ pub(super) fn service<'a>(
 }
 
 fn differs(workload: &Workload, wanted: &[ContainerPlan]) -> bool {
-    workload.containers.iter().any(|container| {
+    let differs = |container: &Container| {
         let wanted = wanted.iter().find(|wanted| wanted.name == container.name);
         !inject::is_current(container, wanted.map_or(&[], |wanted| wanted.variables.as_slice()))
-    })
+    };
+    workload.containers.iter().any(differs) || !instrument::live::is_current(workload, wanted)
 }
 
 /// What the policies say, a target before its policy; the annotation; the workload's name.
@@ -313,10 +322,11 @@ pub(super) fn is_selected(settings: &Settings, container: &Container) -> bool {
 /// What a user should know about this workload (TRC05xx).
 pub fn workload_findings(workload: &Workload, plan: &WorkloadPlan) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
-    let mut path = FieldPath::root();
-    for step in workload.id.kind.template_path().iter().chain(&["spec", "containers"]) {
-        path = path.field(step);
+    let mut pod = FieldPath::root();
+    for step in workload.id.kind.template_path().iter().chain(&["spec"]) {
+        pod = pod.field(step);
     }
+    let path = pod.field("containers");
     for planned in &plan.containers {
         let position = workload.containers.iter().position(|container| container.name == planned.name);
         let Some((position, container)) = position.and_then(|at| Some((at, workload.containers.get(at)?))) else {
@@ -336,11 +346,17 @@ pub fn workload_findings(workload: &Workload, plan: &WorkloadPlan) -> Vec<Diagno
             let detail = format!("container {} lists {} more than once", planned.name, container.duplicates.join(", "));
             findings.push(Diagnostic::new(Code::TRC0502, place.field("env")).detail(detail));
         }
+        if let Some(reason) = &planned.uninstrumented {
+            let field = if matches!(reason, Uninstrumented::Hooks(_)) { place.field("env") } else { place.clone() };
+            let detail = format!("container {}: {}", planned.name, reason.describe());
+            findings.push(Diagnostic::new(Code::TRC0505, field).detail(detail));
+        }
         if container.env_from {
             let detail = format!("container {}", planned.name);
             findings.push(Diagnostic::new(Code::TRC0503, place.field("envFrom")).detail(detail));
         }
     }
+    findings.extend(instrument::live::taken_over(workload, plan.intent(), &pod));
     workload.ignored.apply(&mut findings);
     findings.into_iter().map(|finding| finding.on(workload.id.object())).collect()
 }

@@ -21,8 +21,8 @@ use tokio::sync::mpsc;
 use crate::{
     api::{ClusterTracingPolicy, TracingCollector, TracingPolicy},
     index::{
-        Change, Collector, LiveObject, MANAGED_BY, MANAGED_BY_LABEL, OwnedKind, Policy, Source, Watched, Workload,
-        WorkloadKind,
+        Change, Collector, LiveObject, MANAGED_BY, MANAGED_BY_LABEL, NamespaceMeta, OwnedKind, PodDefaults, Policy,
+        Source, Watched, Workload, WorkloadKind,
         raw::{RawCronJob, RawDaemonSet, RawDeployment, RawStatefulSet, RawWorkload},
     },
     plan::{read_cluster_policy, read_collector, read_policy},
@@ -166,9 +166,10 @@ async fn follow_namespaces(client: Client, source: Source, changes: mpsc::Sender
     let api: Api<PartialObjectMeta<core::Namespace>> = Api::all(client);
     let kind = Kind {
         reduce: |object: PartialObjectMeta<core::Namespace>| {
-            Some((object.metadata.name?, object.metadata.labels.unwrap_or_default()))
+            let pods = PodDefaults::read(&object.metadata.annotations.unwrap_or_default());
+            Some((object.metadata.name?, NamespaceMeta { labels: object.metadata.labels.unwrap_or_default(), pods }))
         },
-        applied: |(name, labels)| Change::Namespace(name, labels),
+        applied: |(name, meta)| Change::Namespace(name, meta),
         gone: |(name, _)| Change::NamespaceGone(name),
         all: Change::Namespaces,
     };

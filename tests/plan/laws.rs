@@ -297,7 +297,7 @@ proptest! {
             tracked.update(change);
         }
         let labels = [("team".to_owned(), "x".to_owned())].into();
-        tracked.update(Change::Namespace(NAMESPACE.into(), labels));
+        tracked.update(Change::Namespace(NAMESPACE.into(), labels.into()));
         for index in gone {
             let ids: Vec<_> = tracked.snapshot().policies().map(|policy| policy.id.clone()).collect();
             if !ids.is_empty() {

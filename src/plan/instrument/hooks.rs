@@ -1,6 +1,6 @@
 //! What makes each language load the instrumentation at start: one table, and how a value of the user's own is joined.
 
-use crate::index::Agent;
+use crate::{api::Settings, index::Agent};
 
 /// How a hook goes together with a value that the user has set.
 enum Join {
@@ -97,6 +97,37 @@ impl Hook {
 
 fn named(name: &str) -> Option<&'static Hook> {
     HOOKS.iter().find(|hook| hook.name == name)
+}
+
+/// What is set only in containers that are instrumented, in the order of the list of all variables: the public images would
+/// send metrics and logs too, and a policy is about traces.
+const BESIDE: [&str; 3] = [NODE_LOGGERS, "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"];
+
+/// What keeps the agent for Node.js from touching log records: it has no other switch (its documentation, instrumentations
+/// of bunyan, pino and winston). An SDK of the application's would no longer send them either.
+const NODE_LOGGERS: &str = "OTEL_NODE_DISABLED_INSTRUMENTATIONS";
+
+/// What is set beside the hooks.
+pub(super) fn beside(settings: &Settings, agent: Agent) -> Vec<(&'static str, &'static str)> {
+    let correlation = settings.logs.as_ref().and_then(|logs| logs.correlation);
+    let loggers =
+        (agent == Agent::Nodejs && correlation == Some(false)).then_some((NODE_LOGGERS, "bunyan,pino,winston"));
+    loggers.into_iter().chain([("OTEL_METRICS_EXPORTER", "none"), ("OTEL_LOGS_EXPORTER", "none")]).collect()
+}
+
+/// The names of everything that is set only in containers that are instrumented.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    BESIDE.into_iter().chain(HOOKS.iter().map(|hook| hook.name))
+}
+
+/// Whether a variable is set only in containers that are instrumented.
+pub(in crate::plan) fn belongs(name: &str) -> bool {
+    BESIDE.contains(&name) || is_hook(name)
+}
+
+/// Whether a variable loads the instrumentation.
+pub(in crate::plan) fn is_hook(name: &str) -> bool {
+    named(name).is_some()
 }
 
 /// The user's own plain value of a hook, joined with what loads the instrumentation. What is joined already, and what is no

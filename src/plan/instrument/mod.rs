@@ -4,7 +4,8 @@
 //! It comes as a whole or not at all: a hook without the files behind it would keep an application from starting, so where
 //! one part belongs to the user, the container has none of ours.
 
-mod hooks;
+pub(super) mod hooks;
+pub(super) mod live;
 mod objects;
 
 use std::sync::Arc;
@@ -14,10 +15,11 @@ use serde_json::Value;
 use super::{env::Variable, inject::ContainerPlan};
 use crate::{
     api::Settings,
-    index::{Agent, Container, EnvValue, Namespace, Workload},
+    index::{Agent, Container, EnvValue, Namespace, Part, Workload},
 };
 
 pub use hooks::{has_hook, joined};
+pub use live::in_place;
 pub use objects::{default_image, init_container, mount, volume};
 
 /// The instrumentation of a pod.
@@ -47,6 +49,11 @@ pub enum Uninstrumented {
 }
 
 impl Uninstrumented {
+    /// Whether something of the user's own in the workload keeps it out.
+    pub const fn is_the_users(&self) -> bool {
+        matches!(self, Self::Hooks(_) | Self::Taken(_))
+    }
+
     /// In words.
     pub fn describe(&self) -> String {
         match self {
@@ -65,6 +72,8 @@ pub(super) struct Intent {
     obstacle: Option<Uninstrumented>,
     /// Whether plain values of the user's are joined.
     joins: bool,
+    /// What is set beside the hooks.
+    beside: Vec<(&'static str, &'static str)>,
 }
 
 impl Intent {
@@ -81,7 +90,7 @@ impl Intent {
         let image = wanted.image.clone().unwrap_or_else(|| default_image(agent).to_owned());
         let pod = &workload.pod;
         let user = match pod.run_as_user.filter(|user| *user != 0) {
-            _ if namespace.is_some_and(|namespace| namespace.assigns_users) => None,
+            _ if namespace.is_some_and(|namespace| namespace.pods.assigns_users) => None,
             Some(_) => None,
             None => {
                 selected.first().and_then(|first| first.run_as_user).filter(|user| *user != 0).or(Some(objects::NOBODY))
@@ -89,13 +98,22 @@ impl Intent {
         };
         let obstacle = if pod.windows {
             Some(Uninstrumented::Windows)
-        } else if pod.other_agents.contains(&agent) {
+        } else if is_others(namespace, workload, agent) {
             Some(Uninstrumented::OtherOperator)
+        } else if pod.init_containers.iter().any(|part| !part.held && part.key == agent.init_container()) {
+            Some(Uninstrumented::Taken("an init container"))
+        } else if pod.volumes.iter().any(|part| !part.held) {
+            Some(Uninstrumented::Taken("a volume"))
         } else {
             None
         };
         let musl = pod.musl.contains(&agent);
-        Some(Self { plan: Arc::new(InstrumentationPlan { agent, image, musl, user }), obstacle, joins })
+        Some(Self {
+            plan: Arc::new(InstrumentationPlan { agent, image, musl, user }),
+            obstacle,
+            joins,
+            beside: hooks::beside(settings, agent),
+        })
     }
 
     /// Adds to a container's plan what instruments it, or the reason why nothing does.
@@ -105,12 +123,12 @@ impl Intent {
             return;
         }
         let agent = self.plan.agent;
-        for name in ["OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"] {
+        for (name, value) in self.beside.iter().copied() {
             if container.is_users(name) {
                 plan.withheld.push(name);
                 plan.because.push(name);
             } else {
-                plan.variables.push(Variable { name, value: EnvValue::Literal("none".to_owned()) });
+                plan.variables.push(Variable { name, value: EnvValue::Literal(value.to_owned()) });
             }
         }
         plan.because.sort_unstable();
@@ -129,6 +147,11 @@ impl Intent {
         if self.obstacle.is_some() {
             return self.obstacle.clone();
         }
+        let path = self.plan.agent.mount_path();
+        let is_ours = |part: &Part| part.held && !part.foreign.contains(&"name");
+        if container.mounts.iter().any(|part| part.key == path && !is_ours(part)) {
+            return Some(Uninstrumented::Taken("a mount"));
+        }
         let joins = |hook: &hooks::Hook| {
             let is_twice = container.duplicates.iter().any(|duplicate| duplicate == hook.name);
             self.joins && hook.joins() && !container.sourced.contains(hook.name) && !is_twice
@@ -139,6 +162,12 @@ impl Intent {
             .collect();
         (!own.is_empty()).then_some(Uninstrumented::Hooks(own))
     }
+}
+
+/// Whether the OpenTelemetry operator instruments the pods: what a pod says wins over its namespace, as it does there.
+fn is_others(namespace: Option<&Namespace>, workload: &Workload, agent: Agent) -> bool {
+    let said = workload.pod.other_agents.get(&agent);
+    said.or_else(|| namespace?.pods.other_agents.get(&agent)).copied().unwrap_or_default()
 }
 
 /// The instrumentation that these containers need in their pod.

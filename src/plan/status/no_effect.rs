@@ -1,7 +1,7 @@
 //! Fields that this version reads and checks, but that do nothing yet. Users are told so, never left to find out.
 
 use crate::{
-    api::{InjectionMode, Language, Settings, TargetKind},
+    api::{InjectionMode, Settings, TargetKind},
     diagnostics::FieldPath,
     index::Policy,
     plan::attach::{Part, part_settings},
@@ -33,9 +33,6 @@ fn of_settings(settings: &Settings, root: &str, fields: &mut Vec<String>) {
             fields.push(format!("{root}.{field}"));
         }
     };
-    add(settings.instrumentation.is_some(), "instrumentation");
-    let correlation = settings.logs.as_ref().is_some_and(|logs| logs.correlation.is_some());
-    add(correlation && settings.language != Some(Language::Python), "logs.correlation (other than for Python)");
     let mode = settings.injection.as_ref().and_then(|injection| injection.mode);
     add(mode == Some(InjectionMode::Pod), "injection.mode Pod");
     add(settings.rollout.is_some(), "rollout");
