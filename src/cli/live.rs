@@ -21,8 +21,8 @@ use super::Exit;
 use crate::{
     api::{ClusterTracingPolicy, TracingCollector, TracingPolicy},
     index::{
-        MANAGED_BY, MANAGED_BY_LABEL, OwnedKind, PolicyId, SecretId, SecretState, Snapshot, Watched, WorkloadId,
-        WorkloadKind, raw::read_workload,
+        MANAGED_BY, MANAGED_BY_LABEL, OwnedKind, PodDefaults, PolicyId, SecretId, SecretState, Snapshot, Watched,
+        WorkloadId, WorkloadKind, raw::read_workload,
     },
     plan::{Plan, difference::Rollout},
     watch::{cluster_policy_from, collector_from, look_at, look_at_key, owned_from, policy_from},
@@ -237,7 +237,9 @@ impl Live {
             Watched::Namespaces => {
                 let labels = object.metadata.labels.unwrap_or_default();
                 let name = object.metadata.name.unwrap_or_default();
-                self.snapshot.namespaces.entry(name).or_default().labels = Some(labels);
+                let namespace = self.snapshot.namespaces.entry(name).or_default();
+                namespace.labels = Some(labels);
+                namespace.pod_defaults = PodDefaults::read(&object.metadata.annotations.unwrap_or_default());
             }
             Watched::Policies => {
                 let policy = policy_from(&object).0;

@@ -21,8 +21,8 @@ use tokio::sync::mpsc;
 use crate::{
     api::{ClusterTracingPolicy, TracingCollector, TracingPolicy},
     index::{
-        Change, Child, Collector, LiveObject, MANAGED_BY, MANAGED_BY_LABEL, OwnedKind, Pod, Policy, Source, Watched,
-        Workload, WorkloadId, WorkloadKind,
+        Change, Child, Collector, LiveObject, LivingPod, MANAGED_BY, MANAGED_BY_LABEL, NamespaceMeta, OwnedKind,
+        PodDefaults, Policy, Source, Watched, Workload, WorkloadId, WorkloadKind,
         raw::{RawCronJob, RawDaemonSet, RawDeployment, RawJob, RawStatefulSet, RawWorkload},
     },
     plan::{read_cluster_policy, read_collector, read_policy},
@@ -177,9 +177,10 @@ async fn follow_namespaces(client: Client, source: Source, changes: mpsc::Sender
     let api: Api<PartialObjectMeta<core::Namespace>> = Api::all(client);
     let kind = Kind {
         reduce: |object: PartialObjectMeta<core::Namespace>| {
-            Some((object.metadata.name?, object.metadata.labels.unwrap_or_default()))
+            let pods = PodDefaults::read(&object.metadata.annotations.unwrap_or_default());
+            Some((object.metadata.name?, NamespaceMeta { labels: object.metadata.labels.unwrap_or_default(), pods }))
         },
-        applied: |(name, labels)| Change::Namespace(name, labels),
+        applied: |(name, meta)| Change::Namespace(name, meta),
         gone: |(name, _)| Change::NamespaceGone(name),
         all: Change::Namespaces,
     };
@@ -245,9 +246,9 @@ async fn follow_pods(client: Client, source: Source, changes: mpsc::Sender<Chang
         Some(namespace) => Api::namespaced(client, namespace),
     };
     let kind = Kind {
-        reduce: |object: PartialObjectMeta<core::Pod>| Pod::reduce(&object.metadata),
+        reduce: |object: PartialObjectMeta<core::Pod>| LivingPod::reduce(&object.metadata),
         applied: |pod| Change::Pod(Box::new(pod)),
-        gone: |pod: Pod| Change::PodGone(pod.namespace, pod.name),
+        gone: |pod: LivingPod| Change::PodGone(pod.namespace, pod.name),
         all: Change::Pods,
     };
     let config = watcher::Config::default().page_size(METADATA_PAGE_SIZE).fields(LIVING);

@@ -116,6 +116,7 @@ fn line(variable: &Variable) -> String {
         EnvValue::Literal(value) => format!("{}={value}", variable.name),
         EnvValue::FieldRef(path) => format!("{} field {path}", variable.name),
         EnvValue::HeadersSecret(secret) => format!("{} secret {secret}", variable.name),
+        EnvValue::Joined => format!("{} joined", variable.name),
         EnvValue::Foreign => panic!("{} is planned as foreign", variable.name),
     }
 }

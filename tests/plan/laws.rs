@@ -296,8 +296,8 @@ proptest! {
         for change in changes(&one, &workloads).into_iter().chain(changes(&other, &later)) {
             tracked.update(change);
         }
-        let labels = [("team".to_owned(), "x".to_owned())].into();
-        tracked.update(Change::Namespace(NAMESPACE.into(), labels));
+        let labels = std::collections::BTreeMap::from([("team".to_owned(), "x".to_owned())]);
+        tracked.update(Change::Namespace(NAMESPACE.into(), labels.into()));
         for index in gone {
             let ids: Vec<_> = tracked.snapshot().policies().map(|policy| policy.id.clone()).collect();
             if !ids.is_empty() {
