@@ -275,7 +275,9 @@ impl Index {
         for (namespace, pod) in gone {
             self.drop_pod(&namespace, &pod, dirty);
         }
-        pods.into_iter().for_each(|pod| self.put_pod(pod, dirty));
+        for pod in pods {
+            self.put_pod(pod, dirty);
+        }
         self.awaited.remove(source);
     }
 

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::{
-    EnvValue, IGNORE, Ignored, MANAGED_BY, MANAGED_BY_LABEL, Pod, Root, WorkloadId, WorkloadKind, env_name,
+    ENV_NAMES, EnvValue, IGNORE, Ignored, MANAGED_BY, MANAGED_BY_LABEL, Pod, Root, WorkloadId, WorkloadKind, env_name,
     ownership::Ownership,
     parts::{Fields, Part},
     raw::{PodSpec, PodTemplate, RawContainer, RawEnvVar, RawWorkload, TemplateMeta},
 };
-use crate::api::{GROUP, HEADERS_KEY};
+use crate::api::{CONTAINERS_ANNOTATION, GROUP, HEADERS_KEY};
 
 /// Annotations of the pod template with this prefix are resource attributes
 /// (OpenTelemetry semantic conventions, non-normative, "Kubernetes attributes").
@@ -146,8 +146,25 @@ impl Workload {
         // What managers hold in a pod says nothing about its template.
         let plain = ObjectMeta { managed_fields: None, ..meta.clone() };
         let template = PodTemplate { metadata: Some(template_meta), spec };
-        let reduced = Self::from_parts(root.id.kind, &plain, template);
+        let mut reduced = Self::from_parts(root.id.kind, &plain, template);
+        let injected = meta.annotations.as_ref().and_then(|all| all.get(CONTAINERS_ANNOTATION));
+        reduced.was_injected(injected.map(String::as_str).unwrap_or_default());
         Self { id: root.id, called: root.called, is_collector: reduced.is_collector || is_collector, ..reduced }
+    }
+
+    /// What is in a pod from its creation is not the user's: in these containers, with commas between them.
+    fn was_injected(&mut self, containers: &str) {
+        let is_meant = |container: &&mut Container| containers.split(',').any(|name| name == container.name);
+        let mut any = false;
+        for container in self.containers.iter_mut().filter(is_meant) {
+            any = true;
+            container.env.retain(|variable| !ENV_NAMES.contains(&variable.name));
+            container.sourced.clear();
+            container.names_service = false;
+            container.mounts.iter_mut().for_each(|part| part.held = true);
+        }
+        let parts = self.pod.init_containers.iter_mut().chain(&mut self.pod.volumes);
+        parts.filter(|_| any).for_each(|part| part.held = true);
     }
 
     /// Whether everything that its service can be told by is the same; what the operator holds tells nothing.

@@ -39,7 +39,6 @@ pub fn plan_pod(snapshot: &Snapshot, namespace: &str, pod: &Value) -> Option<Pod
     let is_collector = known.workloads.get(&root.id).is_some_and(|workload| workload.is_collector);
     let mut workload = Workload::of_pod(root, &raw.metadata, raw.spec);
     workload.is_collector |= is_collector;
-    keep_done(&mut workload, &done(pod));
     let plan = plan_workload(snapshot, known, &workload);
     let configuration = plan.configuration.as_deref().filter(|_| plan.decision == Decision::AtPods)?;
     let operations = operations(pod, &plan, configuration);
@@ -92,7 +91,8 @@ pub(super) fn configuration(inputs: &Inputs<'_>) -> String {
     let settings = inputs.settings;
     let whole = json!([variables, settings.containers, settings.instrumentation, settings.language]);
     let digest = Sha256::digest(whole.to_string().as_bytes());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let start: [u8; 8] = std::array::from_fn(|place| digest[place]);
+    format!("{:016x}", u64::from_be_bytes(start))
 }
 
 fn operations(pod: &Value, plan: &WorkloadPlan, configuration: &str) -> Vec<Value> {
@@ -112,7 +112,7 @@ fn operations(pod: &Value, plan: &WorkloadPlan, configuration: &str) -> Vec<Valu
         }
         if let Some(agent) = planned.and_then(|planned| planned.instrumented.as_deref()) {
             let path = format!("/spec/containers/{position}/volumeMounts");
-            operations.push(append(container.get("volumeMounts"), &path, instrument::mount(agent.agent)));
+            operations.push(append(container.get("volumeMounts"), &path, &instrument::mount(agent.agent)));
         }
     }
     if let Some(agent) = new.iter().find_map(|planned| planned.instrumented.as_deref()) {
@@ -122,7 +122,7 @@ fn operations(pod: &Value, plan: &WorkloadPlan, configuration: &str) -> Vec<Valu
             let listed = spec(field).and_then(Value::as_array);
             let is_there = listed.is_some_and(|list| list.iter().any(|known| known.get("name") == part.get("name")));
             if !is_there {
-                operations.push(append(spec(field), &format!("/spec/{field}"), part));
+                operations.push(append(spec(field), &format!("/spec/{field}"), &part));
             }
         }
     }
@@ -145,17 +145,8 @@ fn done(pod: &Value) -> BTreeSet<&str> {
     names.filter(|name| !name.is_empty()).collect()
 }
 
-/// What is in the pod for containers that were injected already is the operator's.
-fn keep_done(workload: &mut Workload, done: &BTreeSet<&str>) {
-    if done.is_empty() {
-        return;
-    }
-    let pod = &mut workload.pod;
-    pod.init_containers.iter_mut().chain(&mut pod.volumes).for_each(|part| part.held = true);
-}
-
 /// Adds an element to a list, which may not be there yet.
-fn append(list: Option<&Value>, path: &str, element: Value) -> Value {
+fn append(list: Option<&Value>, path: &str, element: &Value) -> Value {
     match list {
         Some(Value::Array(_)) => json!({"op": "add", "path": format!("{path}/-"), "value": element}),
         _ => json!({"op": "add", "path": path, "value": [element]}),

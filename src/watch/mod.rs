@@ -218,21 +218,24 @@ where
     run(api, config(), source, changes, kind).await;
 }
 
+/// A Job, and whether it counts.
+type SeenJob = (bool, (Workload, Option<u64>));
+/// What a workload of a namespace makes, and which.
+type SeenChild = (String, Child, Option<WorkloadId>);
+
 /// Jobs of their own, until they end.
 async fn follow_jobs(client: Client, source: Source, changes: mpsc::Sender<Change>) {
     let api: Api<RawJob> = match &source.namespace {
         None => Api::all(client),
         Some(namespace) => Api::namespaced(client, namespace),
     };
-    type Seen = (bool, (Workload, Option<u64>));
     let kind = Kind {
         reduce: |raw: RawJob| Some((raw.is_own() && !raw.is_over(), workload_from(raw))),
-        applied: |(counts, (workload, version)): Seen| match counts {
-            true => Change::Workload(workload, version),
-            false => Change::WorkloadGone(workload.id),
+        applied: |(counts, (workload, version)): SeenJob| {
+            if counts { Change::Workload(workload, version) } else { Change::WorkloadGone(workload.id) }
         },
-        gone: |(_, (workload, _)): Seen| Change::WorkloadGone(workload.id),
-        all: |source, all: Vec<Seen>| {
+        gone: |(_, (workload, _)): SeenJob| Change::WorkloadGone(workload.id),
+        all: |source, all: Vec<SeenJob>| {
             Change::Workloads(source, all.into_iter().filter(|(counts, _)| *counts).map(|(_, seen)| seen).collect())
         },
     };
@@ -265,7 +268,6 @@ where
         None => Api::all(client),
         Some(namespace) => Api::namespaced(client, namespace),
     };
-    type Seen = (String, Child, Option<WorkloadId>);
     let kind = Kind {
         reduce: move |object: PartialObjectMeta<K>| {
             let meta = object.metadata;
@@ -273,8 +275,8 @@ where
             let parent = child.parent(&meta);
             Some((meta.namespace.unwrap_or_default(), child, parent))
         },
-        applied: |(namespace, child, parent): Seen| Change::Child(namespace, child, parent),
-        gone: |(namespace, child, _): Seen| Change::ChildGone(namespace, child),
+        applied: |(namespace, child, parent): SeenChild| Change::Child(namespace, child, parent),
+        gone: |(namespace, child, _): SeenChild| Change::ChildGone(namespace, child),
         all: Change::Children,
     };
     let config = watcher::Config::default().page_size(METADATA_PAGE_SIZE);
