@@ -9,5 +9,7 @@ mod env;
 mod explain;
 mod ignored;
 mod inject;
+mod instrument;
+mod instrument_live;
 mod laws;
 mod merge;
