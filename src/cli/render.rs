@@ -21,6 +21,7 @@ use crate::{
     plan::{
         ContainerPlan, Decision, HoldReason, Unresolved, WorkloadPlan, apply_patch,
         collector::{self, Tier},
+        instrument::is_hook,
         merge_into, resolved,
     },
 };
@@ -267,6 +268,8 @@ fn joined(loaded: &Loaded, namespace: &str, id: &WorkloadId, plan: &WorkloadPlan
 /// What only a cluster knows is a comment; what refers to it is left out.
 fn line(name: &str, value: &EnvValue) -> String {
     match value {
+        // Its files are in the pod alone: a program without them would not start.
+        _ if is_hook(name) => format!("# {name}: loads the instrumentation\n"),
         EnvValue::Literal(value) if name == "OTEL_RESOURCE_ATTRIBUTES" => {
             let known: Vec<_> = value.split(',').filter(|pair| !pair.contains("$(")).collect();
             format!("{name}={}\n", known.join(","))

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     env::Variable,
     inject::ContainerPlan,
-    instrument::{self, hooks::is_hook, live::own_fields},
+    instrument::{self, is_hook, live::own_fields},
 };
 use crate::{
     api::HEADERS_KEY,

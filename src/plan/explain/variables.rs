@@ -6,7 +6,7 @@ use crate::{
     index::{Container, ENV_NAMES, EnvValue, Owner, VERSION_LABEL},
     plan::{
         inject::{causes, group_rule},
-        instrument::{Uninstrumented, hooks::is_hook},
+        instrument::{Uninstrumented, is_hook},
         workload::{Decision, SIDECARS, is_selected},
     },
 };

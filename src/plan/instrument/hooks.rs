@@ -126,7 +126,7 @@ pub(in crate::plan) fn belongs(name: &str) -> bool {
 }
 
 /// Whether a variable loads the instrumentation.
-pub(in crate::plan) fn is_hook(name: &str) -> bool {
+pub fn is_hook(name: &str) -> bool {
     named(name).is_some()
 }
 

@@ -4,7 +4,7 @@
 //! It comes as a whole or not at all: a hook without the files behind it would keep an application from starting, so where
 //! one part belongs to the user, the container has none of ours.
 
-pub(super) mod hooks;
+mod hooks;
 pub(super) mod live;
 mod objects;
 
@@ -18,7 +18,7 @@ use crate::{
     index::{Agent, Container, EnvValue, Namespace, Part, Workload},
 };
 
-pub use hooks::{has_hook, joined};
+pub use hooks::{has_hook, is_hook, joined};
 pub use live::in_place;
 pub use objects::{default_image, init_container, mount, volume};
 

@@ -15,10 +15,11 @@ pub fn init_container(plan: &InstrumentationPlan) -> Value {
         "capabilities": {"drop": ["ALL"]},
         "readOnlyRootFilesystem": true,
         "runAsNonRoot": true,
+        "runAsUser": plan.user,
         "seccompProfile": {"type": "RuntimeDefault"},
     });
-    if let (Some(user), Some(security)) = (plan.user, security.as_object_mut()) {
-        security.insert("runAsUser".to_owned(), json!(user));
+    if let Some(security) = security.as_object_mut().filter(|_| plan.user.is_none()) {
+        security.shift_remove("runAsUser");
     }
     json!({
         "name": plan.agent.init_container(),
