@@ -6,6 +6,8 @@ SHELL := bash
 
 CARGO ?= cargo
 TOOLS := target/tools/bin
+# What the tests need; a node (`make e2e`) needs the others too.
+PLANE := etcd kube-apiserver kube-controller-manager kubectl
 # What `make generate` writes, and `make verify` compares with what is committed.
 GENERATED := crds charts/tracesteward/files/crds charts/tracesteward/charts/crds/crds config/default/install.yaml docs/codes
 
@@ -18,6 +20,11 @@ tools: ## build the components that the tests run, from pinned Go modules and Py
 	@e2e/tools/build.sh $(TOOLS)
 	@e2e/python/build.sh $(TOOLS)/../python
 
+.PHONY: test-tools
+test-tools:
+	@e2e/tools/build.sh $(TOOLS) $(PLANE) helm otelcol
+	@e2e/python/build.sh $(TOOLS)/../python
+
 .PHONY: fmt
 fmt: ## format the code
 	$(CARGO) fmt --all
@@ -28,11 +35,11 @@ lint: ## check the format and run clippy; warnings are errors
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 .PHONY: test
-test: tools ## run the tests: pure ones, and those against a real control plane
+test: test-tools ## run the tests: pure ones, and those against a real control plane
 	$(CARGO) test --locked
 
 .PHONY: generate
-generate: tools ## write what is generated: the CRDs, their copies in the chart, the kustomize base, the pages of the codes
+generate: test-tools ## write what is generated: the CRDs, their copies in the chart, the kustomize base, the pages of the codes
 	$(CARGO) run --locked --quiet -- crds --output crds
 	@rm -f charts/tracesteward/files/crds/*.yaml charts/tracesteward/charts/crds/crds/*.yaml
 	cp crds/*.yaml charts/tracesteward/files/crds/
@@ -64,6 +71,6 @@ bench: ## run the benchmarks
 
 .PHONY: demo
 demo: ## show the main job, from an empty control plane
-	@e2e/tools/build.sh $(TOOLS) etcd kubernetes
+	@e2e/tools/build.sh $(TOOLS) $(PLANE)
 	$(CARGO) build --locked
 	$(CARGO) run --locked --quiet --example demo
