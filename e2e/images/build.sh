@@ -63,7 +63,93 @@ build_otelcol() {
   image otelcol "$tools/otelcol" --binary "$tools/otelcol=/otelcol-contrib" --entrypoint /otelcol-contrib --user 10001
 }
 
-names="pause coredns otelcol"
+build_operator() {
+  needs "$operator" "cargo build"
+  image operator "$operator" --binary "$work/operator=/usr/local/bin/tracesteward" --entrypoint tracesteward --user 65532
+}
+
+prepare_operator() {
+  strip -o "$work/operator" "$operator"
+}
+
+build_redis() {
+  needs /usr/bin/redis-server "apt-get install redis-server"
+  image redis /usr/bin/redis-server --binary /usr/bin/redis-server=/usr/bin/redis-server \
+    --binary /usr/bin/redis-cli=/usr/bin/redis-cli --entrypoint /usr/bin/redis-server --user 65532 --workdir /tmp
+}
+
+# This machine's Python. Nothing of it but the interpreter and the standard library goes into an image.
+python_facts() {
+  [ -z "${python:-}" ] || return 0
+  local facts
+  facts=$(python3 -c '
+import os, sys, sysconfig
+assert sys.version_info >= (3, 10), "build.sh: Python 3.10 or newer is needed"
+version = "python%d.%d" % sys.version_info[:2]
+print(os.path.realpath(sys._base_executable), sysconfig.get_path("stdlib"), version, os.path.basename(sysconfig.get_path("purelib")))')
+  read -r python stdlib version packages <<< "$facts"
+}
+
+# Compiled files that are valid by themselves, wherever they are copied to and whenever.
+compile() {
+  "$python" -m compileall -q -f --invalidation-mode unchecked-hash -s "$1" -p "$2" "$1" > /dev/null
+}
+
+# install FOLDER IN_IMAGE REQUIREMENTS...: pinned packages, without what differs from one installation to the next.
+install() {
+  local folder=$1 path=$2 requirements=()
+  shift 2
+  for file in "$@"; do requirements+=(--requirement "$here/$file"); done
+  if [ ! -x "$work/venv/bin/pip" ]; then "$python" -m venv "$work/venv"; fi
+  rm -rf "$folder"
+  "$work/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-compile --target "$folder" "${requirements[@]}"
+  rm -rf "$folder/bin"
+  find "$folder" \( -name RECORD -o -name INSTALLER -o -name REQUESTED -o -name direct_url.json \) -delete
+  compile "$folder" "$path"
+}
+
+prepare_stdlib() {
+  local folder=$work/stdlib/$version
+  rm -rf "$work/stdlib"
+  mkdir -p "$folder"
+  (cd "$stdlib" && tar -c --exclude=./test --exclude='./config-*' --exclude=./idlelib --exclude=./tkinter --exclude=./turtledemo \
+    --exclude=./lib2to3 --exclude=./ensurepip --exclude=./site-packages --exclude=./dist-packages --exclude=__pycache__ \
+    --exclude='_tkinter*' --exclude='_test*' --exclude='*.a' .) | tar -x -C "$folder"
+  compile "$folder" "/usr/local/lib/$version"
+}
+
+# python_image NAME REQUIREMENTS...: the interpreter, these packages, and the applications in /app.
+python_image() {
+  local name=$1 path
+  shift
+  python_facts
+  path=/usr/local/lib/$version/$packages
+  eval "prepare_$name() { prepare_stdlib; install '$work/$name' '$path' $*; }"
+  image "$name" "$python $here/../apps ${*/#/$here/}" \
+    --tree "$work/stdlib/$version=/usr/local/lib/$version" --tree "$work/$name=$path" --tree "$here/../apps=/app" \
+    --binary "$python=/usr/local/bin/python3" --entrypoint python3 --user 65532 --workdir /app
+}
+
+build_python() {
+  python_image python requirements-app.txt
+}
+
+build_python-sdk() {
+  python_image python-sdk requirements-app.txt requirements-instrumentation.txt requirements-sdk.txt
+}
+
+prepare_autoinstrumentation-python() {
+  install "$work/autoinstrumentation" /autoinstrumentation requirements-instrumentation.txt
+}
+
+# Laid out as the image of the OpenTelemetry operator: the packages in /autoinstrumentation, and cp.
+build_autoinstrumentation-python() {
+  python_facts
+  image autoinstrumentation-python "$python $here/requirements-instrumentation.txt" \
+    --tree "$work/autoinstrumentation=/autoinstrumentation" --binary /bin/cp=/bin/cp
+}
+
+names="pause coredns otelcol operator redis python python-sdk autoinstrumentation-python"
 for name in ${*:-$names}; do
   case " $names " in
     *" $name "*) "build_$name" ;;
