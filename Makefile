@@ -6,6 +6,7 @@ SHELL := bash
 
 CARGO ?= cargo
 TOOLS := target/tools/bin
+BUILT := $(or $(CARGO_TARGET_DIR),target)/debug
 # What the tests need; a node (`make e2e`) needs the others too.
 PLANE := etcd kube-apiserver kube-controller-manager kubectl
 # What `make generate` writes, and `make verify` compares with what is committed.
@@ -13,7 +14,7 @@ GENERATED := crds charts/tracesteward/files/crds charts/tracesteward/charts/crds
 
 .PHONY: help
 help: ## print this table
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: tools
 tools: ## build the components that the tests run, from pinned Go modules and Python packages (minutes, once)
@@ -74,3 +75,20 @@ demo: ## show the main job, from an empty control plane
 	@e2e/tools/build.sh $(TOOLS) $(PLANE)
 	$(CARGO) build --locked
 	$(CARGO) run --locked --quiet --example demo
+
+# `make e2e FLOW=smoke KEEP=1`
+.PHONY: e2e
+e2e: ## run the flows on a real node of its own (root), or on the cluster of E2E_KUBECONFIG; FLOW=name, KEEP=1
+ifndef E2E_KUBECONFIG
+	@e2e/packages.sh
+endif
+	@e2e/tools/build.sh $(TOOLS)
+	$(CARGO) build --locked --bin tracesteward --example e2e
+ifndef E2E_KUBECONFIG
+	@OPERATOR=$(BUILT)/tracesteward e2e/images/build.sh target/e2e/images
+endif
+	@exec $(BUILT)/examples/e2e $(if $(KEEP),--keep) $(FLOW)
+
+.PHONY: e2e-clean
+e2e-clean: ## remove what killed runs of `make e2e` have left
+	$(CARGO) run --locked --quiet --example e2e -- --clean
