@@ -6,16 +6,24 @@ SHELL := bash
 
 CARGO ?= cargo
 TOOLS := target/tools/bin
+BUILT := $(or $(CARGO_TARGET_DIR),target)/debug
+# What the tests need; a node (`make e2e`) needs the others too.
+PLANE := etcd kube-apiserver kube-controller-manager kubectl
 # What `make generate` writes, and `make verify` compares with what is committed.
 GENERATED := crds charts/tracesteward/files/crds charts/tracesteward/charts/crds/crds config/default/install.yaml docs/codes
 
 .PHONY: help
 help: ## print this table
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: tools
 tools: ## build the components that the tests run, from pinned Go modules and Python packages (minutes, once)
 	@e2e/tools/build.sh $(TOOLS)
+	@e2e/python/build.sh $(TOOLS)/../python
+
+.PHONY: test-tools
+test-tools:
+	@e2e/tools/build.sh $(TOOLS) $(PLANE) helm otelcol
 	@e2e/python/build.sh $(TOOLS)/../python
 
 .PHONY: fmt
@@ -28,11 +36,11 @@ lint: ## check the format and run clippy; warnings are errors
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 .PHONY: test
-test: tools ## run the tests: pure ones, and those against a real control plane
+test: test-tools ## run the tests: pure ones, and those against a real control plane
 	$(CARGO) test --locked
 
 .PHONY: generate
-generate: tools ## write what is generated: the CRDs, their copies in the chart, the kustomize base, the pages of the codes
+generate: test-tools ## write what is generated: the CRDs, their copies in the chart, the kustomize base, the pages of the codes
 	$(CARGO) run --locked --quiet -- crds --output crds
 	@rm -f charts/tracesteward/files/crds/*.yaml charts/tracesteward/charts/crds/crds/*.yaml
 	cp crds/*.yaml charts/tracesteward/files/crds/
@@ -64,6 +72,23 @@ bench: ## run the benchmarks
 
 .PHONY: demo
 demo: ## show the main job, from an empty control plane
-	@e2e/tools/build.sh $(TOOLS) etcd kubernetes
+	@e2e/tools/build.sh $(TOOLS) $(PLANE)
 	$(CARGO) build --locked
 	$(CARGO) run --locked --quiet --example demo
+
+# `make e2e FLOW=smoke KEEP=1`
+.PHONY: e2e
+e2e: ## run the flows on a real node of its own (root), or on the cluster of E2E_KUBECONFIG; FLOW=name, KEEP=1
+ifndef E2E_KUBECONFIG
+	@e2e/packages.sh
+endif
+	@e2e/tools/build.sh $(TOOLS)
+	$(CARGO) build --locked --bin tracesteward --example e2e
+ifndef E2E_KUBECONFIG
+	@OPERATOR=$(BUILT)/tracesteward e2e/images/build.sh target/e2e/images
+endif
+	@exec $(BUILT)/examples/e2e $(if $(KEEP),--keep) $(FLOW)
+
+.PHONY: e2e-clean
+e2e-clean: ## remove what killed runs of `make e2e` have left
+	$(CARGO) run --locked --quiet --example e2e -- --clean

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds the real components that the tests and the demo run: etcd, kube-apiserver, kube-controller-manager, kubectl, helm,
-# and an OpenTelemetry Collector. Each comes from the pinned Go module beside this script; a binary is rebuilt only when
+# Builds the real components that the tests, the demo and `make e2e` run: etcd, the parts of Kubernetes, CoreDNS, helm, and
+# an OpenTelemetry Collector. Each comes from the pinned Go module beside this script; a binary is rebuilt only when
 # something in its folder changed.
-# usage: e2e/tools/build.sh OUTPUT_DIR [MODULE...]      (MODULE: a folder beside this script; all when absent)
+# usage: e2e/tools/build.sh OUTPUT_DIR [BINARY...]      (all when none is named)
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-out=${1:?usage: build.sh OUTPUT_DIR [MODULE...]}
+out=${1:?usage: build.sh OUTPUT_DIR [BINARY...]}
 shift
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
@@ -19,6 +19,10 @@ etcd go.etcd.io/etcd/server/v3 etcd
 kubernetes k8s.io/kubernetes/cmd/kubectl kubectl
 kubernetes k8s.io/kubernetes/cmd/kube-controller-manager kube-controller-manager
 kubernetes k8s.io/kubernetes/cmd/kube-apiserver kube-apiserver
+kubernetes k8s.io/kubernetes/cmd/kube-scheduler kube-scheduler
+kubernetes k8s.io/kubernetes/cmd/kube-proxy kube-proxy
+kubernetes k8s.io/kubernetes/cmd/kubelet kubelet
+coredns github.com/coredns/coredns coredns
 helm helm.sh/helm/v4/cmd/helm helm
 otelcol . otelcol
 LIST
@@ -55,11 +59,14 @@ ldflags() {
   esac
 }
 
+for name in "$@"; do
+  targets | cut -d' ' -f3 | grep -qx -- "$name" || { echo "build.sh: no such binary: $name" >&2; exit 2; }
+done
 total=$(targets | wc -l)
 index=0
 while read -r module package binary; do
   index=$((index + 1))
-  if [ $# -gt 0 ] && ! printf '%s\n' "$@" | grep -qx "$module"; then continue; fi
+  if [ $# -gt 0 ] && ! printf '%s\n' "$@" | grep -qx -- "$binary"; then continue; fi
   stamp="$out/.$binary.stamp"
   want=$(cat "$here/$module"/* "$here/build.sh" | sha256sum | cut -d' ' -f1)
   if [ -x "$out/$binary" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$want" ]; then

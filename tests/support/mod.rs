@@ -33,6 +33,6 @@ pub(crate) use backend::Backend;
 pub(crate) use collector::Collector;
 pub(crate) use kubectl::Output;
 pub(crate) use operator::Operator;
-pub(crate) use plane::ControlPlane;
+pub(crate) use plane::{ControlPlane, Shape};
 pub(crate) use process::Process;
 pub(crate) use wait::{consistently, eventually};

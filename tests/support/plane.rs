@@ -33,6 +33,17 @@ const CONTROLLERS: &str = "deployment-controller,replicaset-controller,statefuls
 /// The user of [`ControlPlane::client`] and [`ControlPlane::kubectl`], for filters of the audit log.
 pub(crate) const ADMIN: &str = "tracesteward-test-admin";
 
+/// What a control plane has beyond the usual. A flag (`--name=value`) replaces the usual one of that name.
+#[derive(Clone, Default)]
+pub(crate) struct Shape {
+    /// Flags of the API server.
+    pub(crate) apiserver: Vec<String>,
+    /// Flags of the controller manager.
+    pub(crate) controller_manager: Vec<String>,
+    /// Further names and addresses of the API server, for its certificate.
+    pub(crate) hosts: Vec<String>,
+}
+
 /// A running control plane. Dropping it stops it and removes its data.
 pub(crate) struct ControlPlane {
     // Dropped in this order: clients before servers, the folder last.
@@ -44,7 +55,7 @@ pub(crate) struct ControlPlane {
     api_port: u16,
     etcd_port: u16,
     namespaces: AtomicUsize,
-    apiserver_flags: Vec<String>,
+    shape: Shape,
     scratch: Scratch,
 }
 
@@ -70,12 +81,20 @@ impl ControlPlane {
 
     /// The same with further flags of the API server.
     pub(crate) async fn start_with(apiserver_flags: &[&str]) -> Self {
+        let apiserver = apiserver_flags.iter().copied().map(str::to_owned).collect();
+        Self::start_as(Shape { apiserver, ..Shape::default() }).await
+    }
+
+    /// Starts a control plane of this shape.
+    pub(crate) async fn start_as(shape: Shape) -> Self {
         let scratch = Scratch::new();
         let authority = Authority::new(&scratch.path().join("pki"));
         let (etcd_port, api_port) = (free_port(), free_port());
         let etcd = Process::start("etcd", &etcd(scratch.path(), etcd_port), &scratch.path().join("etcd.log"));
         fs::write(scratch.path().join("audit-policy.yaml"), audit::POLICY).expect("the audit policy is written");
-        authority.server("kube-apiserver", &["127.0.0.1", "localhost", "kubernetes.default.svc"]);
+        let hosts = ["127.0.0.1", "localhost", "kubernetes.default.svc"];
+        let hosts: Vec<_> = hosts.into_iter().chain(shape.hosts.iter().map(String::as_str)).collect();
+        authority.server("kube-apiserver", &hosts);
         authority.token_keys();
         let plane = Self {
             controller_manager: Mutex::new(None),
@@ -86,7 +105,7 @@ impl ControlPlane {
             api_port,
             etcd_port,
             namespaces: AtomicUsize::new(0),
-            apiserver_flags: apiserver_flags.iter().copied().map(str::to_owned).collect(),
+            shape,
             scratch,
         };
         plane.write_client_kubeconfig("admin", ADMIN, Some("system:masters"));
@@ -199,11 +218,13 @@ impl ControlPlane {
         path
     }
 
-    fn write_client_kubeconfig(&self, file: &str, user: &str, group: Option<&str>) {
+    /// Writes `FILE.kubeconfig` with a certificate of this user, and returns where it is.
+    pub(crate) fn write_client_kubeconfig(&self, file: &str, user: &str, group: Option<&str>) -> PathBuf {
         let KeyedCert { cert, key } = self.authority.client(user, group);
         let path = self.folder().join(format!("{file}.kubeconfig"));
         let user = json!({"client-certificate": cert, "client-key": key});
         kubectl::write_kubeconfig(&path, &self.server(), &self.authority.ca(), &user);
+        path
     }
 
     /// The present end of the audit log, for [`Self::writes_since`].
@@ -266,41 +287,64 @@ impl ControlPlane {
 
     fn apiserver_command(&self) -> Command {
         let pki = self.folder().join("pki");
-        let mut command = Command::new(tool("kube-apiserver"));
-        command
-            .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port))
-            .arg(format!("--secure-port={}", self.api_port))
-            .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"])
-            .arg(flag("tls-cert-file", &pki.join("kube-apiserver.crt")))
-            .arg(flag("tls-private-key-file", &pki.join("kube-apiserver.key")))
-            .arg(flag("client-ca-file", &self.authority.ca()))
-            .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true"])
-            .arg(flag("service-account-key-file", &pki.join("tokens.pub")))
-            .arg(flag("service-account-signing-key-file", &pki.join("tokens.key")))
-            .arg("--service-account-issuer=https://kubernetes.default.svc")
-            .arg(flag("audit-policy-file", &self.folder().join("audit-policy.yaml")))
-            .arg(flag("audit-log-path", &self.folder().join("audit.log")))
+        let usual = [
+            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
+            format!("--secure-port={}", self.api_port),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--advertise-address=127.0.0.1".to_owned(),
+            "--endpoint-reconciler-type=none".to_owned(),
+            flag("tls-cert-file", &pki.join("kube-apiserver.crt")),
+            flag("tls-private-key-file", &pki.join("kube-apiserver.key")),
+            flag("client-ca-file", &self.authority.ca()),
+            flag("kubelet-client-certificate", &pki.join(format!("{ADMIN}.crt"))),
+            flag("kubelet-client-key", &pki.join(format!("{ADMIN}.key"))),
+            "--authorization-mode=RBAC".to_owned(),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            "--allow-privileged=true".to_owned(),
+            flag("service-account-key-file", &pki.join("tokens.pub")),
+            flag("service-account-signing-key-file", &pki.join("tokens.key")),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            flag("audit-policy-file", &self.folder().join("audit-policy.yaml")),
+            flag("audit-log-path", &self.folder().join("audit.log")),
             // Blocking: what was answered is in the log. Never rotated.
-            .args(["--audit-log-mode=blocking", "--audit-log-maxsize=0"])
+            "--audit-log-mode=blocking".to_owned(),
+            "--audit-log-maxsize=0".to_owned(),
             // The tests measure the operator, not the fairness of the API server.
-            .args(["--max-requests-inflight=4000", "--max-mutating-requests-inflight=2000"])
-            .args(&self.apiserver_flags);
+            "--max-requests-inflight=4000".to_owned(),
+            "--max-mutating-requests-inflight=2000".to_owned(),
+        ];
+        let mut command = Command::new(tool("kube-apiserver"));
+        command.args(replaced(&usual, &self.shape.apiserver));
         command
     }
 
     fn controller_manager_command(&self) -> Command {
-        let mut command = Command::new(tool("kube-controller-manager"));
-        command
-            .arg(flag("kubeconfig", &self.folder().join("controller-manager.kubeconfig")))
-            .arg(format!("--controllers={CONTROLLERS}"))
-            .arg(flag("root-ca-file", &self.authority.ca()))
+        let usual = [
+            flag("kubeconfig", &self.folder().join("controller-manager.kubeconfig")),
+            format!("--controllers={CONTROLLERS}"),
+            flag("root-ca-file", &self.authority.ca()),
             // Each controller under its own ServiceAccount, as in real clusters: that is who the audit log names.
-            .arg("--use-service-account-credentials=true")
-            .args(["--leader-elect=false", "--secure-port=0", "--kube-api-qps=2000", "--kube-api-burst=4000"])
-            .args(["--concurrent-deployment-syncs=20", "--concurrent-replicaset-syncs=20"])
-            .args(["--concurrent-statefulset-syncs=20", "--concurrent-daemonset-syncs=20"]);
+            "--use-service-account-credentials=true".to_owned(),
+            "--leader-elect=false".to_owned(),
+            "--secure-port=0".to_owned(),
+            "--kube-api-qps=2000".to_owned(),
+            "--kube-api-burst=4000".to_owned(),
+            "--concurrent-deployment-syncs=20".to_owned(),
+            "--concurrent-replicaset-syncs=20".to_owned(),
+            "--concurrent-statefulset-syncs=20".to_owned(),
+            "--concurrent-daemonset-syncs=20".to_owned(),
+        ];
+        let mut command = Command::new(tool("kube-controller-manager"));
+        command.args(replaced(&usual, &self.shape.controller_manager));
         command
     }
+}
+
+/// The usual flags but for those that are given anew, and these.
+fn replaced<'a>(usual: &'a [String], given: &'a [String]) -> impl Iterator<Item = &'a String> {
+    let name = |flag: &'a String| flag.split('=').next();
+    let kept = move |flag: &&'a String| !given.iter().any(|given| name(given) == name(flag));
+    usual.iter().filter(kept).chain(given)
 }
 
 fn etcd(folder: &Path, port: u16) -> Command {
