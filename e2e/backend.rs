@@ -56,7 +56,8 @@ impl Received {
     fn parse(log: &str) -> Result<Self, String> {
         let mut received = Self { spans: Vec::new(), text: String::new() };
         for line in log.lines().filter(|line| line.starts_with("{\"resourceSpans\"")) {
-            let document: Value = serde_json::from_str(line).map_err(|error| format!("the backend's output: {error}"))?;
+            let document: Value =
+                serde_json::from_str(line).map_err(|error| format!("the backend's output: {error}"))?;
             received.spans.extend(spans(&document));
             received.text.push_str(line);
             received.text.push('\n');

@@ -40,7 +40,10 @@ pub(crate) async fn stop(cluster: &Cluster) -> Result<(), String> {
 
 /// Uninstalls in the documented order: policies and collectors first, so that the operator takes out what it has put in; then the
 /// release; then what stays of it on purpose.
-pub(crate) async fn uninstall(cluster: &Cluster, withdrawn: impl AsyncFn() -> Result<(), String>) -> Result<(), String> {
+pub(crate) async fn uninstall(
+    cluster: &Cluster,
+    withdrawn: impl AsyncFn() -> Result<(), String>,
+) -> Result<(), String> {
     for kind in ["tracingpolicies", "clustertracingpolicies", "tracingcollectors"] {
         let kind = format!("{kind}.tracesteward.io");
         cluster.kubectl(&["delete", &kind, "--all", "--all-namespaces"])?;
@@ -83,7 +86,9 @@ pub(crate) async fn condition(
             let found = status["conditions"].as_array().into_iter().flatten().find(|entry| entry["type"] == kind);
             let current = status["observedGeneration"] == object["metadata"]["generation"];
             match found {
-                Some(found) if current && found["status"] == wanted && (reason.is_empty() || found["reason"] == reason) => {
+                Some(found)
+                    if current && found["status"] == wanted && (reason.is_empty() || found["reason"] == reason) =>
+                {
                     Ok(status.clone())
                 }
                 _ => Err(format!("its status is {status}")),

@@ -38,7 +38,8 @@ pub(crate) async fn run(cluster: &Cluster, report: &mut Report) -> Result<(), Fa
 /// Off: nothing is written, nothing is sent, nothing fails.
 async fn disabled(cluster: &Cluster, backend: &Backend<'_>, report: &mut Report) -> Result<(), Failure> {
     report.step("disabled: the application runs on, and sends nothing");
-    let refused = std::fs::read_to_string("e2e/manifests/aifactory-policy.yaml")?.replace("enabled: true", "enabled: false");
+    let refused =
+        std::fs::read_to_string("e2e/manifests/aifactory-policy.yaml")?.replace("enabled: true", "enabled: false");
     match cluster.apply_yaml(&refused) {
         Err(reason) if reason.contains("TRC0102") => {}
         other => return Err(format!("a header Secret that nobody will use is not refused: {other:?}").into()),
@@ -131,7 +132,10 @@ async fn outage(cluster: &Cluster, backend: &Backend<'_>, report: &mut Report) -
         scale("--replicas=1")?;
         cluster.wait_for_rollout(PLATFORM, "deployment/backend", PATIENCE).await?;
         let with = pace(cluster)?;
-        last = format!("median latency: {:.2} ms with a collector, {:.2} ms without (p99 {:.1} and {:.1})", with.p50, without.p50, with.p99, without.p99);
+        last = format!(
+            "median latency: {:.2} ms with a collector, {:.2} ms without (p99 {:.1} and {:.1})",
+            with.p50, without.p50, with.p99, without.p99
+        );
         report.step(&last);
         equal = without.p50 <= with.p50 * TOLERANCE;
         if equal {
@@ -145,7 +149,8 @@ async fn outage(cluster: &Cluster, backend: &Backend<'_>, report: &mut Report) -
 
     let before = tasks(&backend.received()?, 0)?;
     served(cluster, NAMESPACE, &url, REQUESTS, 20, &[])?;
-    let after = backend.until("requests after the outage", PATIENCE, |received| tasks(received, before + REQUESTS)).await?;
+    let after =
+        backend.until("requests after the outage", PATIENCE, |received| tasks(received, before + REQUESTS)).await?;
     report.part("after an outage", REQUESTS, after.saturating_sub(before).min(REQUESTS), "all");
     Ok(())
 }
@@ -167,7 +172,8 @@ fn pace(cluster: &Cluster) -> Result<Load, String> {
 
 /// The requests that have arrived, where there are so many.
 fn tasks(received: &Received, least: u64) -> Result<u64, String> {
-    let traces = received.spans.iter().filter(|span| span.route() == "/api/tasks" && span.service() == SERVICE).count() as u64;
+    let traces =
+        received.spans.iter().filter(|span| span.route() == "/api/tasks" && span.service() == SERVICE).count() as u64;
     if traces < least { Err(format!("{traces} of {least}")) } else { Ok(traces) }
 }
 

@@ -76,14 +76,16 @@ pub(crate) async fn run(cluster: &Cluster, report: &mut Report) -> Result<(), Fa
     if !received.with_route("/health").is_empty() {
         return Err("health checks have arrived".into());
     }
-    let all: BTreeSet<_> = received.spans.iter().filter(|span| span.parent.is_empty()).map(|span| &span.trace).collect();
+    let all: BTreeSet<_> =
+        received.spans.iter().filter(|span| span.parent.is_empty()).map(|span| &span.trace).collect();
     report.traces(sent + DELIVERIES.len() as u64, all.len() as u64, "see below");
     Ok(())
 }
 
 /// Sends everything to the dashboard, with credentials; how many requests that is.
 fn requests(cluster: &Cluster) -> Result<u64, String> {
-    let headers = ["authorization:Bearer secret-of-the-client", "cookie:session=secret-of-the-client", "x-marker:harmless"];
+    let headers =
+        ["authorization:Bearer secret-of-the-client", "cookie:session=secret-of-the-client", "x-marker:harmless"];
     let headers: Vec<_> = headers.iter().flat_map(|header| ["--header", header]).collect();
     let url = |route: &str| format!("http://{DASHBOARD}.{NAMESPACE}:8000{route}");
     served(cluster, NAMESPACE, &url("/runs"), RUNS, 60, &headers)?;

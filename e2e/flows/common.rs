@@ -28,7 +28,16 @@ pub(super) async fn rolled_out(cluster: &Cluster, namespace: &str, deployments: 
         let what = format!("only new pods of {deployment}");
         cluster
             .wait_for(&what, PATIENCE, async || {
-                let pods = cluster.kubectl(&["get", "pods", "-n", namespace, "-l", &format!("app={deployment}"), "-o", "name"])?;
+                let pods = cluster.kubectl(&[
+                    "get",
+                    "pods",
+                    "-n",
+                    namespace,
+                    "-l",
+                    &format!("app={deployment}"),
+                    "-o",
+                    "name",
+                ])?;
                 if pods.lines().count() == 1 { Ok(()) } else { Err(pods) }
             })
             .await?;
@@ -56,16 +65,31 @@ pub(super) struct Load {
 }
 
 /// Sends `count` requests to `url`, `rate` a second, with further arguments of `e2e/apps/load.py`.
-pub(super) fn load(cluster: &Cluster, namespace: &str, url: &str, count: u64, rate: u64, more: &[&str]) -> Result<Load, String> {
+pub(super) fn load(
+    cluster: &Cluster,
+    namespace: &str,
+    url: &str,
+    count: u64,
+    rate: u64,
+    more: &[&str],
+) -> Result<Load, String> {
     let (count, rate) = (count.to_string(), rate.to_string());
-    let mut words = vec!["exec", "-n", namespace, "load", "--", "python3", "load.py", url, "--count", &count, "--rate", &rate];
+    let mut words =
+        vec!["exec", "-n", namespace, "load", "--", "python3", "load.py", url, "--count", &count, "--rate", &rate];
     words.extend(more);
     let answer = cluster.kubectl(&words)?;
     serde_json::from_str(&answer).map_err(|error| format!("load.py: {error}: {answer}"))
 }
 
 /// The same where every request has to be answered without an error.
-pub(super) fn served(cluster: &Cluster, namespace: &str, url: &str, count: u64, rate: u64, more: &[&str]) -> Result<Load, String> {
+pub(super) fn served(
+    cluster: &Cluster,
+    namespace: &str,
+    url: &str,
+    count: u64,
+    rate: u64,
+    more: &[&str],
+) -> Result<Load, String> {
     let load = load(cluster, namespace, url, count, rate, more)?;
     if load.failed == 0 && load.sent == count { Ok(load) } else { Err(format!("{url}: {load:?}")) }
 }
@@ -78,7 +102,13 @@ pub(super) fn ask(cluster: &Cluster, namespace: &str, method: &str, url: &str) -
 }
 
 /// The JSON lines that the pods of an application have logged with this beginning of their message.
-pub(super) fn logged(cluster: &Cluster, namespace: &str, app: &str, container: &str, message: &str) -> Result<Vec<Value>, String> {
+pub(super) fn logged(
+    cluster: &Cluster,
+    namespace: &str,
+    app: &str,
+    container: &str,
+    message: &str,
+) -> Result<Vec<Value>, String> {
     let log = cluster.logs(namespace, &format!("app={app}"), container)?;
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     Ok(lines.filter(|line| line["message"].as_str().is_some_and(|text| text.starts_with(message))).collect())

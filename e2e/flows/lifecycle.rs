@@ -58,7 +58,8 @@ async fn inject(cluster: &Cluster) -> Result<(), String> {
         let object = cluster.get(NAMESPACE, workload)?;
         let pod = object.pointer(path).unwrap_or(&Value::Null);
         let text = pod.to_string();
-        for part in ["OTEL_EXPORTER_OTLP_ENDPOINT", "tracesteward-python", "tracesteward-instrumentation", "PYTHONPATH"] {
+        for part in ["OTEL_EXPORTER_OTLP_ENDPOINT", "tracesteward-python", "tracesteward-instrumentation", "PYTHONPATH"]
+        {
             if !text.contains(part) {
                 return Err(format!("{workload} has no {part}: {pod}"));
             }
@@ -103,7 +104,9 @@ fn pods(cluster: &Cluster) -> Result<Vec<String>, String> {
             let spec = &pod["spec"];
             let names = |list: &Value| {
                 let entries = list.as_array().into_iter().flatten();
-                let names = entries.filter_map(|entry| entry["name"].as_str()).filter(|name| !name.starts_with("kube-api-access"));
+                let names = entries
+                    .filter_map(|entry| entry["name"].as_str())
+                    .filter(|name| !name.starts_with("kube-api-access"));
                 names.collect::<Vec<_>>().join(",")
             };
             let container = &spec["containers"][0];

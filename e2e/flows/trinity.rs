@@ -92,9 +92,13 @@ fn tasks(received: &Received) -> Result<BTreeSet<String>, String> {
 fn correlated(cluster: &Cluster, traces: &BTreeSet<String>) -> Result<(), String> {
     for agent in AGENTS {
         let lines = logged(cluster, NAMESPACE, agent, "agent", "task")?;
-        let ids: BTreeSet<_> = lines.iter().map(|line| line["trace_id"].as_str().unwrap_or_default().to_owned()).collect();
+        let ids: BTreeSet<_> =
+            lines.iter().map(|line| line["trace_id"].as_str().unwrap_or_default().to_owned()).collect();
         if ids != *traces {
-            return Err(format!("the log of {agent} has {} trace ids, not those of the {TASKS} tasks: {ids:?}", ids.len()));
+            return Err(format!(
+                "the log of {agent} has {} trace ids, not those of the {TASKS} tasks: {ids:?}",
+                ids.len()
+            ));
         }
     }
     Ok(())
