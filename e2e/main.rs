@@ -100,8 +100,9 @@ async fn inside(arguments: &Arguments, folder: &Path) -> ! {
 async fn elsewhere(arguments: &Arguments, kubeconfig: &Path) -> ExitCode {
     say!("The cluster of {}: no node is started, and the images (local.test/...) must be there.", kubeconfig.display());
     let cluster = Cluster::existing(kubeconfig).await;
+    let selection = arguments.selection();
     let passed = tokio::select! {
-        passed = flows::run(&cluster, &arguments.selection()) => passed,
+        passed = flows::run(&cluster, &selection) => passed,
         () = sandbox::stop_signal() => false,
     };
     if arguments.keep {
