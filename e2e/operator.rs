@@ -16,7 +16,17 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 /// Installs the chart with the image that was built here, and waits until the operator is ready.
 pub(crate) async fn install(cluster: &Cluster) -> Result<(), String> {
     let image = "image.registry=local.test,image.repository=operator,image.tag=1";
-    cluster.helm(&["upgrade", "--install", RELEASE, CHART, "-n", NAMESPACE, "--create-namespace", "--set", image])?;
+    cluster.helm(&[
+        "upgrade",
+        "--install",
+        RELEASE,
+        CHART,
+        "-n",
+        NAMESPACE,
+        "--create-namespace",
+        "--set-string",
+        image,
+    ])?;
     cluster.wait_for_rollout(NAMESPACE, DEPLOYMENT, TIMEOUT).await?;
     // Applied by the operator itself, once it leads.
     for object in ADMISSION {
