@@ -8,6 +8,8 @@ mod fixtures;
 mod kept;
 #[path = "admission/life.rs"]
 mod life;
+#[path = "admission/pods.rs"]
+mod pods;
 #[path = "admission/repair.rs"]
 mod repair;
 #[path = "admission/requests.rs"]

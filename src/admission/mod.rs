@@ -20,6 +20,7 @@ use std::{
 };
 
 use kube::Client;
+use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::time::sleep;
 
@@ -34,6 +35,12 @@ pub use server::{ServeError, Server};
 const IMPATIENT: Duration = Duration::from_secs(1);
 /// How often mounted files are looked at.
 const FILES: Duration = Duration::from_secs(10);
+
+/// Who knows what becomes of pods.
+pub trait Injector: Send + Sync {
+    /// What has to be done to a pod of this namespace that is about to be created, as a JSON patch; nothing to most.
+    fn inject(&self, namespace: &str, pod: &Value) -> Vec<Value>;
+}
 
 /// Where the certificates come from.
 #[derive(Clone, Debug)]
@@ -110,11 +117,17 @@ impl Admission {
     }
 
     /// Serves, and looks after the certificate, until `stop` resolves.
-    pub async fn run(self: Arc<Self>, server: Server, client: Client, stop: impl Future<Output = ()>) {
+    pub async fn run(
+        self: Arc<Self>,
+        server: Server,
+        client: Client,
+        injector: Arc<dyn Injector>,
+        stop: impl Future<Output = ()>,
+    ) {
         let own_namespace = self.options.own_namespace.clone();
         tokio::select! {
             () = self.follow(client) => {}
-            () = server.run(own_namespace, stop) => {}
+            () = server.run(own_namespace, injector, stop) => {}
         }
     }
 

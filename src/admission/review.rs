@@ -6,6 +6,7 @@ use k8s_openapi::ByteString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Injector;
 use crate::{
     api::GROUP,
     diagnostics::{Code, Diagnostic, FieldPath, Severity},
@@ -97,10 +98,21 @@ impl Request {
     /// The answer to the update of a workload: let through, with what has to go so that it says what its author meant.
     pub(super) fn repair(&self) -> Value {
         let operations = if self.operation == "UPDATE" { repair(&self.object, &self.old_object) } else { Vec::new() };
+        self.patched(&json!(operations))
+    }
+
+    /// The answer to a pod that is about to be created: let through, with the settings of its policies.
+    pub(super) fn inject(&self, injector: &dyn Injector) -> Value {
+        let is_meant = self.operation == "CREATE" && self.kind.group.is_empty() && self.kind.kind == "Pod";
+        let operations = if is_meant { injector.inject(&self.namespace, &self.object) } else { Vec::new() };
+        self.patched(&json!(operations))
+    }
+
+    fn patched(&self, operations: &Value) -> Value {
         let mut response = json!({"uid": self.uid, "allowed": true});
-        if !operations.is_empty() {
+        if operations.as_array().is_some_and(|operations| !operations.is_empty()) {
             response["patchType"] = json!("JSONPatch");
-            response["patch"] = json!(ByteString(json!(operations).to_string().into_bytes()));
+            response["patch"] = json!(ByteString(operations.to_string().into_bytes()));
         }
         answer(&response)
     }

@@ -28,6 +28,7 @@ use tokio_rustls::{
 };
 
 use super::{
+    Injector,
     certificates::{Certificates, provider},
     review::{Request, ReviewError},
 };
@@ -79,11 +80,11 @@ impl Server {
     }
 
     /// Serves until `stop` resolves, then lets requests finish.
-    pub async fn run(self, own_namespace: Option<String>, stop: impl Future<Output = ()>) {
+    pub async fn run(self, own_namespace: Option<String>, injector: Arc<dyn Injector>, stop: impl Future<Output = ()>) {
         let (stopping, _) = watch::channel(false);
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = JoinSet::new();
-        let routes = routes(own_namespace);
+        let routes = routes(own_namespace, injector);
         let mut stop = std::pin::pin!(stop);
         loop {
             tokio::select! {
@@ -145,14 +146,16 @@ async fn connection(acceptor: TlsAcceptor, stream: TcpStream, routes: Router, mu
 struct Shared {
     room: Semaphore,
     own_namespace: Option<String>,
+    injector: Arc<dyn Injector>,
 }
 
-fn routes(own_namespace: Option<String>) -> Router {
+fn routes(own_namespace: Option<String>, injector: Arc<dyn Injector>) -> Router {
     Router::new()
         .route("/validate", post(validate).fallback(method))
         .route("/repair", post(repair).fallback(method))
+        .route("/inject", post(inject).fallback(method))
         .fallback(unknown)
-        .with_state(Arc::new(Shared { room: Semaphore::new(BODIES as usize), own_namespace }))
+        .with_state(Arc::new(Shared { room: Semaphore::new(BODIES as usize), own_namespace, injector }))
 }
 
 async fn validate(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Response {
@@ -163,13 +166,17 @@ async fn repair(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Resp
     answer(&shared, request, Request::repair).await
 }
 
+async fn inject(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Response {
+    answer(&shared, request, |request| request.inject(&*shared.injector)).await
+}
+
 async fn method(method: Method) -> Response {
     Problem(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", format!("{method} is not served here: use POST"))
         .into_response()
 }
 
 async fn unknown() -> Response {
-    Problem(StatusCode::NOT_FOUND, "NotFound", "there are /validate and /repair".to_owned()).into_response()
+    Problem(StatusCode::NOT_FOUND, "NotFound", "there are /validate, /repair and /inject".to_owned()).into_response()
 }
 
 async fn answer(shared: &Shared, request: HttpRequest, judge: impl FnOnce(&Request) -> Value) -> Response {

@@ -47,3 +47,9 @@ pub const MANAGER_INJECTED: &str = "tracesteward";
 pub const MANAGER_OWNED: &str = "tracesteward-objects";
 /// The only key that is ever taken from a headers Secret: a policy cannot send any other credential to its endpoint.
 pub const HEADERS_KEY: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+
+/// The annotation of a pod that says with which settings it was created, as a hash.
+pub const CONFIGURATION_ANNOTATION: &str = "tracesteward.io/configuration";
+
+/// The annotation of a pod that names the containers that were injected as it was created.
+pub const CONTAINERS_ANNOTATION: &str = "tracesteward.io/injected-containers";

@@ -38,7 +38,7 @@ pub struct WorkloadCounts {
     pub superseded: i64,
     /// Carrying some variable of their own that the policy would set.
     pub overridden: i64,
-    /// With pods that are older than the settings (Pod mode).
+    /// With pods that do not have the settings in force (Pod mode, Jobs, pods).
     pub stale: i64,
     /// Whose injection was withdrawn because it broke the rollout.
     pub reverted: i64,

@@ -96,6 +96,9 @@ impl From<kube::Error> for ApplyError {
     }
 }
 
+/// Why Jobs and pods are not written.
+const IMMUTABLE: &str = "the pod template of a Job and a pod cannot be changed";
+
 /// Applies the operator's whole intent for a workload. Never forced: what somebody else holds stays theirs.
 ///
 /// # Errors
@@ -106,6 +109,8 @@ pub async fn apply_workload(client: &Client, workload: &Workload, patch: &Value)
         WorkloadKind::StatefulSet => apply::<RawStatefulSet>(client, workload, patch).await?,
         WorkloadKind::DaemonSet => apply::<RawDaemonSet>(client, workload, patch).await?,
         WorkloadKind::CronJob => apply::<RawCronJob>(client, workload, patch).await?,
+        // Never planned: what is in their pods came with them.
+        WorkloadKind::Job | WorkloadKind::Pod => return Err(ApplyError::Refused(IMMUTABLE.to_owned())),
     };
     Ok(Change::Written(written, version))
 }

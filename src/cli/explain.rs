@@ -22,7 +22,7 @@ use crate::{
     index::{CollectorId, PolicyId, WorkloadId},
     plan::{
         difference::settled,
-        explain::{explain, explain_collector, explain_policy, unwatched},
+        explain::{explain, explain_collector, explain_policy},
     },
 };
 use subject::Subject;
@@ -121,10 +121,6 @@ fn answer(args: &Args, world: &World, subject: Subject, name: &str, style: Style
             }
             Ok((workload::pretty(world, &explanation, style), workload::json(world, &explanation)))
         }
-        Subject::Unwatched(kind) => {
-            let reason = unwatched(kind, name);
-            Ok((workload::unwatched(&reason), workload::unwatched_json(kind, &world.namespace, name, &reason)))
-        }
         Subject::Policy | Subject::ClusterPolicy => {
             let namespace = if subject == Subject::Policy { world.namespace.clone() } else { String::new() };
             let id = PolicyId { namespace, name: name.to_owned() };
@@ -159,7 +155,6 @@ fn not_found(world: &World, subject: Subject, name: &str) -> String {
             policies.map(|policy| (policy.id.namespace.clone(), policy.id.name.clone())).collect()
         }
         Subject::ClusterPolicy => snapshot.cluster_policies.keys().map(|name| (String::new(), name.clone())).collect(),
-        Subject::Unwatched(_) => Vec::new(),
     };
     let home = if subject == Subject::ClusterPolicy { "" } else { world.namespace.as_str() };
     let near = |(namespace, other): &(String, String)| {

@@ -255,6 +255,8 @@ impl Live {
                 self.snapshot.collectors.insert(collector.id.clone(), collector);
             }
             Watched::Workloads(kind) => self.workload(kind, object, scope),
+            // Not read here.
+            Watched::ReplicaSets | Watched::JobOwners | Watched::Pods => {}
             Watched::Owned(kind) => {
                 if let Some(owned) = owned_from(kind, object) {
                     self.snapshot.owned.insert(owned.id.clone(), owned);
@@ -293,6 +295,9 @@ fn resource(watched: Watched) -> ApiResource {
         Watched::ClusterPolicies => ApiResource::erase::<ClusterTracingPolicy>(&()),
         Watched::Collectors => ApiResource::erase::<TracingCollector>(&()),
         Watched::Namespaces => of("v1", "Namespace", "namespaces"),
+        Watched::ReplicaSets => of("apps/v1", "ReplicaSet", "replicasets"),
+        Watched::JobOwners => of("batch/v1", "Job", "jobs"),
+        Watched::Pods => of("v1", "Pod", "pods"),
         Watched::Workloads(kind) => {
             of(kind.api_version(), kind.as_str(), &format!("{}s", kind.as_str().to_ascii_lowercase()))
         }

@@ -126,8 +126,10 @@ async fn operate(args: &Args) -> Result<(), OperatorError> {
     let controller = Controller::new(client.clone(), &options, leading);
     let stop = stop_signal();
     let stop_web = wait_for(stop.clone());
-    let webhook =
-        webhook.map(|(admission, server)| tokio::spawn(admission.run(server, client.clone(), wait_for(stop.clone()))));
+    let webhook = webhook.map(|(admission, server)| {
+        let (client, context, stop) = (client.clone(), controller.context(), wait_for(stop.clone()));
+        tokio::spawn(admission.run(server, client, context, stop))
+    });
     let probes = tokio::spawn(web::serve(listener, controller.context(), client, stop_web));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), http = %args.http_address, "started");
     controller.run(stop).await?;

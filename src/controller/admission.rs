@@ -2,6 +2,7 @@
 //! finds it, and the policy that repairs workloads.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -19,8 +20,10 @@ use super::{Context, Outcome, reconcile::Reconciled};
 use crate::{
     admission::{Admission, Origin, authority, secret},
     apply::{ApplyError, apply_authority, apply_configuration, delete_configuration},
+    index::{Change, PodHook},
     plan::{
-        admission::{Hook, MUTATING, NAME, VALIDATING, WEBHOOKS, repairing},
+        admission::{Hook, MUTATING, NAME, PODS, VALIDATING, WEBHOOKS, repairing},
+        pod::namespaces,
         repair::POLICY_NAME,
     },
 };
@@ -118,15 +121,19 @@ pub(super) async fn reconcile(context: &Context) -> Reconciled {
     if !context.leads() || admission.is_none() && keeper.managed.is_none() {
         return Reconciled::new(Outcome::Done, None);
     }
+    let mut changes = Vec::new();
     let outcome = match keep(context, admission).await {
-        Ok(()) => {
+        Ok(hook) => {
             keeper.is_denied.store(false, Ordering::Relaxed);
+            changes.extend(hook.map(Change::Hook));
             Outcome::Again(admission.map_or(PERIOD, Admission::period))
         }
         Err(Trouble::Apply(error @ ApplyError::Forbidden(_))) => {
             if !keeper.is_denied.swap(true, Ordering::Relaxed) {
                 tracing::warn!(%error, "admission is not set up: a right is missing (or --manage-admission=false)");
             }
+            // Nobody is to wait for it.
+            changes.push(Change::Hook(PodHook::Off));
             // What there is a right for is looked after as ever.
             Outcome::Again(admission.map_or(DENIED, |admission| admission.period().max(PERIOD)))
         }
@@ -135,11 +142,11 @@ pub(super) async fn reconcile(context: &Context) -> Reconciled {
             Outcome::Failed
         }
     };
-    Reconciled::new(outcome, None)
+    Reconciled::new(outcome, changes)
 }
 
-/// One part that fails holds up no other.
-async fn keep(context: &Context, admission: Option<&Admission>) -> Result<(), Trouble> {
+/// One part that fails holds up no other. Says where pods are looked at now, where that is known.
+async fn keep(context: &Context, admission: Option<&Admission>) -> Result<Option<PodHook>, Trouble> {
     let bundle = match admission {
         Some(admission) => bundle(context, admission).await.map(Some),
         None => Ok(None),
@@ -151,7 +158,9 @@ async fn keep(context: &Context, admission: Option<&Admission>) -> Result<(), Tr
     if let Some(admission) = admission {
         admission.note_leader(authorized.as_ref().err().filter(|error| error.is_forbidden()).map(ToString::to_string));
     }
-    let Some(managed) = context.keeper.managed.as_ref().filter(|_| context.leads()) else { return authorized };
+    let Some(managed) = context.keeper.managed.as_ref().filter(|_| context.leads()) else {
+        return authorized.map(|()| None);
+    };
     // Written without its owner, a configuration would outlive the operator.
     let (owner, looked_up) = match owner(&context.client, managed).await {
         Ok(owner) => (owner, Ok(())),
@@ -171,15 +180,35 @@ async fn keep(context: &Context, admission: Option<&Admission>) -> Result<(), Tr
         // Nobody serves it, and nobody is about to.
         None if admission.is_none() && !context.keeper.own_namespace.is_empty() => {
             let removed = remove(context, WEBHOOKS, VALIDATING, NAME).await;
-            removed.and(remove(context, WEBHOOKS, MUTATING, NAME).await)
+            removed
+                .and(remove(context, WEBHOOKS, MUTATING, NAME).await)
+                .and(remove(context, WEBHOOKS, MUTATING, PODS).await)
         }
         None => Ok(()),
     };
+    let hooked = match &hook {
+        Some(hook) => pods(context, hook).await.map(Some),
+        None => Ok(None),
+    };
     if looked_up.is_err() {
-        return authorized.and(validated).and(looked_up);
+        return authorized.and(validated).and(looked_up).and(hooked);
     }
     let repaired = repair(context, managed.repair, hook.as_ref(), owner.as_ref()).await;
-    authorized.and(validated).and(repaired)
+    authorized.and(validated).and(repaired).and(hooked)
+}
+
+/// Has pods looked at in exactly the namespaces where policies want that.
+async fn pods(context: &Context, hook: &Hook<'_>) -> Result<PodHook, Trouble> {
+    let namespaces: BTreeSet<String> = {
+        let index = context.index();
+        namespaces(index.snapshot())
+    };
+    if namespaces.is_empty() {
+        remove(context, WEBHOOKS, MUTATING, PODS).await?;
+    } else {
+        write(context, &hook.pods(&namespaces)).await?;
+    }
+    Ok(PodHook::In(namespaces))
 }
 
 async fn write(context: &Context, wanted: &Value) -> Result<(), Trouble> {

@@ -7,7 +7,7 @@ mod queue;
 mod reconcile;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -17,16 +17,19 @@ use std::{
 };
 
 use kube::Client;
+use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
     task::{self, JoinSet},
 };
 
 use crate::{
-    admission::Admission,
+    admission::{Admission, Injector},
     apply::{Announcement, Events},
-    index::{Change, CollectorId, Dirty, Index, PolicyId, SecretId, SecretKeyId, Snapshot, Source, WorkloadId},
-    plan::Planner,
+    index::{
+        Change, CollectorId, Dirty, Index, PodHook, PolicyId, SecretId, SecretKeyId, Snapshot, Source, WorkloadId,
+    },
+    plan::{Planner, pod::plan_pod},
     watch::{follow, sources},
 };
 
@@ -42,6 +45,8 @@ const CHANGES: usize = 1_024;
 const WORKLOAD_DELAY: Duration = Duration::from_millis(100);
 /// How long a policy's status waits for further changes, so that a wave of workloads is one write.
 const STATUS_DELAY: Duration = Duration::from_millis(300);
+/// How long admission waits, so that policies that arrive together make one write.
+const ADMISSION_DELAY: Duration = Duration::from_millis(50);
 /// How long a collector's objects wait, so that policies that arrive together make one rollout.
 const COLLECTOR_DELAY: Duration = Duration::from_millis(500);
 /// The first retry of a key that failed; doubled up to [`MAX_BACKOFF`].
@@ -160,6 +165,30 @@ impl Context {
     }
 }
 
+/// Where pods are looked at before anything was written.
+fn hook(options: &Options) -> PodHook {
+    match (&options.admission, &options.managed) {
+        (Some(_), None) => PodHook::Unmanaged,
+        (Some(admission), Some(_)) if admission.options().reach.is_some() => PodHook::In(BTreeSet::new()),
+        _ => PodHook::Off,
+    }
+}
+
+impl Injector for Context {
+    fn inject(&self, namespace: &str, pod: &Value) -> Vec<Value> {
+        let index = self.index();
+        // Planned without the policies, a pod would get the wrong settings for the rest of its life.
+        if !index.is_synced() {
+            return Vec::new();
+        }
+        let planned = plan_pod(index.snapshot(), namespace, pod);
+        drop(index);
+        let Some(planned) = planned else { return Vec::new() };
+        tracing::debug!(workload = %planned.workload, "a pod is injected");
+        planned.operations
+    }
+}
+
 /// What a reconcile asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -191,6 +220,8 @@ impl Controller {
     /// A controller that writes only while `leading` is true; it keeps its index warm at all times.
     pub fn new(client: Client, options: &Options, leading: watch::Receiver<bool>) -> Self {
         let sources = sources(&options.watch_namespaces);
+        let mut index = Index::new(options.own_namespace.clone(), sources.iter().cloned());
+        index.update(Change::Hook(hook(options)));
         let context = Context {
             events: Events::new(client.clone(), options.instance.clone()),
             client,
@@ -199,7 +230,7 @@ impl Controller {
             admission: options.admission.clone(),
             keeper: admission::Keeper::new(options.managed.clone(), options.own_namespace.as_deref()),
             leads: AtomicBool::new(*leading.borrow()),
-            index: Mutex::new(Index::new(options.own_namespace.clone(), sources.iter().cloned())),
+            index: Mutex::new(index),
             planner: Mutex::default(),
         };
         Self { context: Arc::new(context), sources, leading }
@@ -318,6 +349,9 @@ fn enqueue(queue: &mut Queue, dirty: Dirty, context: &Context) {
     dirty.workloads.into_iter().for_each(|id| queue.add(Key::Workload(id), WORKLOAD_DELAY));
     dirty.secrets.into_iter().for_each(|id| queue.add(Key::Secret(id), Duration::ZERO));
     dirty.keys.into_iter().for_each(|id| queue.add(Key::SecretKey(id), Duration::ZERO));
+    if dirty.admission {
+        queue.add(Key::Admission, ADMISSION_DELAY);
+    }
     if dirty.identity {
         queue.add(Key::Identity, COLLECTOR_DELAY);
     }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Collector, CollectorId, Contested, Fault, LiveObject, OwnedId, OwnedKind, Policy, PolicyId, SecretId, SecretKeyId,
-    SecretState, Workload, WorkloadId, WorkloadKind,
+    Child, Collector, CollectorId, Contested, Fault, LiveObject, OwnedId, OwnedKind, Pod, PodHook, Policy, PolicyId,
+    SecretId, SecretKeyId, SecretState, Workload, WorkloadId, WorkloadKind,
 };
 
 /// What is watched.
@@ -20,6 +20,12 @@ pub enum Watched {
     Namespaces,
     /// Workloads of a kind.
     Workloads(WorkloadKind),
+    /// ReplicaSets: whose they are.
+    ReplicaSets,
+    /// Jobs: whose they are.
+    JobOwners,
+    /// Pods that have not ended: their metadata.
+    Pods,
     /// Objects of a kind that the operator made for collectors.
     Owned(OwnedKind),
 }
@@ -33,6 +39,9 @@ impl Watched {
             Self::Collectors => "tracingcollectors.tracesteward.io".to_owned(),
             Self::Namespaces => "Namespace".to_owned(),
             Self::Workloads(kind) => kind.as_str().to_owned(),
+            Self::ReplicaSets => "ReplicaSet".to_owned(),
+            Self::JobOwners => "Job (owners)".to_owned(),
+            Self::Pods => "Pod".to_owned(),
             Self::Owned(kind) => format!("{} (the operator's own)", kind.as_str()),
         }
     }
@@ -75,6 +84,20 @@ pub enum Change {
     WorkloadGone(WorkloadId),
     /// All workloads of a source.
     Workloads(Source, Vec<Versioned<Workload>>),
+    /// A pod was added or modified.
+    Pod(Box<Pod>),
+    /// A pod of this namespace is gone, or has ended.
+    PodGone(String, String),
+    /// All pods of a source.
+    Pods(Source, Vec<Pod>),
+    /// What a workload of this namespace makes was added or modified: whose it is.
+    Child(String, Child, Option<WorkloadId>),
+    /// What a workload made is gone.
+    ChildGone(String, Child),
+    /// All of what workloads make, of a source.
+    Children(Source, Vec<(String, Child, Option<WorkloadId>)>),
+    /// Where the API server asks about pods.
+    Hook(PodHook),
     /// A collector was added or modified; its resource version.
     Collector(Collector, Option<u64>),
     /// The answer to a write of a collector's status, as for policies.
@@ -132,6 +155,8 @@ pub struct Dirty {
     pub collector_statuses: BTreeSet<CollectorId>,
     /// Keys of Secrets that are to be looked at.
     pub keys: BTreeSet<SecretKeyId>,
+    /// Whether what admission needs in the cluster may have to change.
+    pub admission: bool,
     /// Whether the binding that lets collectors look up senders may have to change.
     pub identity: bool,
 }

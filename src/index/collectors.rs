@@ -108,6 +108,7 @@ impl Index {
         let before = covering(&self.snapshot);
         self.namespace(name).labels = labels;
         let after = covering(&self.snapshot);
+        dirty.admission |= before != after;
         dirty.collectors.extend(self.snapshot.collectors_of(name));
         let changed: Vec<_> = before
             .iter()

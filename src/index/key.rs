@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{api::TargetKind, diagnostics::ObjectId};
 
-/// The kinds whose pod template the operator can write.
+/// The kinds of workloads that are traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WorkloadKind {
     /// apps/v1 Deployment.
@@ -15,11 +15,24 @@ pub enum WorkloadKind {
     DaemonSet,
     /// batch/v1 CronJob.
     CronJob,
+    /// batch/v1 Job, of no CronJob.
+    Job,
+    /// v1 Pod, of none of the others.
+    Pod,
 }
 
 impl WorkloadKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::CronJob];
+    pub const ALL: [Self; 6] =
+        [Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::CronJob, Self::Job, Self::Pod];
+
+    /// Those whose pod template the operator can write. The template of a Job is immutable, and so are pods.
+    pub const WRITABLE: [Self; 4] = [Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::CronJob];
+
+    /// Whether the operator can write its pod template.
+    pub const fn is_writable(self) -> bool {
+        !matches!(self, Self::Job | Self::Pod)
+    }
 
     /// The kind's name.
     pub const fn as_str(self) -> &'static str {
@@ -30,7 +43,8 @@ impl WorkloadKind {
     pub const fn api_version(self) -> &'static str {
         match self {
             Self::Deployment | Self::StatefulSet | Self::DaemonSet => "apps/v1",
-            Self::CronJob => "batch/v1",
+            Self::CronJob | Self::Job => "batch/v1",
+            Self::Pod => "v1",
         }
     }
 
@@ -41,24 +55,30 @@ impl WorkloadKind {
             Self::StatefulSet => TargetKind::StatefulSet,
             Self::DaemonSet => TargetKind::DaemonSet,
             Self::CronJob => TargetKind::CronJob,
+            Self::Job => TargetKind::Job,
+            Self::Pod => TargetKind::Pod,
         }
     }
 
-    /// The resource attribute that names a workload of this kind (OpenTelemetry semantic conventions, k8s).
-    pub const fn attribute(self) -> &'static str {
+    /// The resource attribute that names a workload of this kind (OpenTelemetry semantic conventions, k8s); none for pods, which
+    /// every workload has.
+    pub const fn attribute(self) -> Option<&'static str> {
         match self {
-            Self::Deployment => "k8s.deployment.name",
-            Self::StatefulSet => "k8s.statefulset.name",
-            Self::DaemonSet => "k8s.daemonset.name",
-            Self::CronJob => "k8s.cronjob.name",
+            Self::Deployment => Some("k8s.deployment.name"),
+            Self::StatefulSet => Some("k8s.statefulset.name"),
+            Self::DaemonSet => Some("k8s.daemonset.name"),
+            Self::CronJob => Some("k8s.cronjob.name"),
+            Self::Job => Some("k8s.job.name"),
+            Self::Pod => None,
         }
     }
 
     /// The fields that lead from the object to its pod template.
     pub const fn template_path(self) -> &'static [&'static str] {
         match self {
-            Self::Deployment | Self::StatefulSet | Self::DaemonSet => &["spec", "template"],
+            Self::Deployment | Self::StatefulSet | Self::DaemonSet | Self::Job => &["spec", "template"],
             Self::CronJob => &["spec", "jobTemplate", "spec", "template"],
+            Self::Pod => &[],
         }
     }
 

@@ -38,6 +38,7 @@ impl Index {
             if let Some(known) = known {
                 touch_selected(&self.snapshot, known, dirty);
             }
+            dirty.admission = true;
             touch_selected(&self.snapshot, &policy, dirty);
             dirty.secrets.extend(policy.secret());
         }
@@ -57,6 +58,7 @@ impl Index {
             self.snapshot.namespaces.get_mut(&id.namespace).map(|namespace| &mut namespace.policies)
         };
         if let Some(policy) = policies.and_then(|policies| policies.remove(&id.name)) {
+            dirty.admission = true;
             touch_selected(&self.snapshot, &policy, dirty);
         }
         self.forget(&id.namespace);

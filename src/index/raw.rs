@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, Deployment, StatefulSet},
-        batch::v1::CronJob,
+        batch::v1::{CronJob, Job},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -15,10 +15,10 @@ use kube::Resource;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Workload, WorkloadKind};
+use super::{Origin, Workload, WorkloadId, WorkloadKind, pods};
 
 /// Reads a workload from JSON, as a file or the API server has it; `None` for objects of other kinds. `namespace` holds
-/// for an object without one.
+/// for an object without one. Jobs and pods that are others' are no workloads, nor are those that have ended.
 ///
 /// # Errors
 /// Where a field that is read has the wrong type.
@@ -30,6 +30,14 @@ pub fn read_workload(object: &Value, namespace: &str) -> Option<Result<Workload,
         WorkloadKind::StatefulSet => RawStatefulSet::deserialize(object).map(Workload::reduce),
         WorkloadKind::DaemonSet => RawDaemonSet::deserialize(object).map(Workload::reduce),
         WorkloadKind::CronJob => RawCronJob::deserialize(object).map(Workload::reduce),
+        WorkloadKind::Job => match RawJob::deserialize(object) {
+            Ok(job) if !job.is_own() || job.is_over() => return None,
+            job => job.map(Workload::reduce),
+        },
+        WorkloadKind::Pod => match RawPod::deserialize(object) {
+            Ok(pod) if Origin::of(&pod.metadata) != Origin::Own || pod.is_over() => return None,
+            pod => pod.map(RawPod::into_workload),
+        },
     };
     Some(workload.map(|mut workload| {
         if workload.id.namespace.is_empty() {
@@ -59,6 +67,9 @@ macro_rules! raw {
             /// The object's specification.
             #[serde(default)]
             pub spec: $spec,
+            /// How far it is.
+            #[serde(default)]
+            pub status: RawStatus,
         }
 
         impl RawWorkload for $name {
@@ -75,9 +86,76 @@ macro_rules! raw {
 raw!(RawDeployment, Deployment, WorkloadSpec, |spec| spec.template);
 raw!(RawStatefulSet, StatefulSet, WorkloadSpec, |spec| spec.template);
 raw!(RawDaemonSet, DaemonSet, WorkloadSpec, |spec| spec.template);
+raw!(RawJob, Job, WorkloadSpec, |spec| spec.template);
 raw!(RawCronJob, CronJob, CronJobSpec, |spec| spec.job_template.spec.template);
 
-/// `spec` of Deployment, StatefulSet and DaemonSet.
+/// How far an object is; of Jobs and pods alone.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct RawStatus {
+    /// Of a Job.
+    #[serde(default)]
+    pub conditions: Option<Vec<RawCondition>>,
+    /// Of a pod.
+    #[serde(default)]
+    pub phase: Option<String>,
+}
+
+/// A condition, as far as it is read.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct RawCondition {
+    /// Its type.
+    #[serde(default, rename = "type")]
+    pub type_: String,
+    /// Whether it is true.
+    #[serde(default)]
+    pub status: String,
+}
+
+impl RawJob {
+    /// Whether it has ended, well or not.
+    pub fn is_over(&self) -> bool {
+        let ends =
+            |known: &RawCondition| matches!(known.type_.as_str(), "Complete" | "Failed") && known.status == "True";
+        self.status.conditions.iter().flatten().any(ends)
+    }
+
+    /// Whether it is of no CronJob.
+    pub fn is_own(&self) -> bool {
+        pods::Child::Job(String::new()).parent(&self.metadata).is_none()
+    }
+}
+
+/// A pod, as far as it is read.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RawPod {
+    /// The pod's metadata.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// The pod's specification.
+    #[serde(default)]
+    pub spec: Option<PodSpec>,
+    /// How far it is.
+    #[serde(default)]
+    pub status: RawStatus,
+}
+
+impl RawPod {
+    fn is_over(&self) -> bool {
+        matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))
+    }
+
+    /// Reduces a pod that is nobody's.
+    fn into_workload(self) -> Workload {
+        let id = WorkloadId {
+            namespace: self.metadata.namespace.clone().unwrap_or_default(),
+            kind: WorkloadKind::Pod,
+            name: self.metadata.name.clone().unwrap_or_default(),
+        };
+        Workload::of_pod(pods::Root { id, called: pods::called(&self.metadata) }, &self.metadata, self.spec)
+    }
+}
+
+/// `spec` of Deployment, StatefulSet, DaemonSet and Job.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct WorkloadSpec {
     /// The pod template.
@@ -139,6 +217,9 @@ pub struct RawContainer {
     /// Its name.
     #[serde(default)]
     pub name: String,
+    /// Its image.
+    #[serde(default)]
+    pub image: Option<String>,
     /// Its variables.
     #[serde(default)]
     pub env: Option<Vec<RawEnvVar>>,

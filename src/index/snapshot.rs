@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Collector, CollectorId, LiveObject, OwnedId, Policy, PolicyId, Workload, WorkloadId, policy::Place};
+use super::{Collector, CollectorId, LiveObject, OwnedId, Pods, Policy, PolicyId, Workload, WorkloadId, policy::Place};
 
 /// What is known about the cluster at one moment.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub troubles: BTreeMap<CollectorId, String>,
     /// Why the right to look up senders could not be given to collectors.
     pub identity_fault: Option<Fault>,
+    /// Where pods are looked at as they are created.
+    pub hook: PodHook,
     /// The operator's own namespace, which is never touched.
     pub own_namespace: Option<String>,
     /// Whether a collector counts as open to a namespace where labels that are not known would decide. True for files,
@@ -102,6 +104,29 @@ impl Snapshot {
     }
 }
 
+/// Where the API server asks the operator about pods as they are created.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PodHook {
+    /// Nowhere: there is no webhook.
+    #[default]
+    Off,
+    /// In these namespaces, as far as the operator has told the API server.
+    In(BTreeSet<String>),
+    /// Wherever somebody else says so.
+    Unmanaged,
+}
+
+impl PodHook {
+    /// Whether pods of this namespace are looked at, as far as is known.
+    pub fn covers(&self, namespace: &str) -> bool {
+        match self {
+            Self::Off => false,
+            Self::In(namespaces) => namespaces.contains(namespace),
+            Self::Unmanaged => true,
+        }
+    }
+}
+
 /// What is known about one namespace.
 #[derive(Clone, Debug, Default)]
 pub struct Namespace {
@@ -115,6 +140,8 @@ pub struct Namespace {
     pub keys: BTreeMap<(String, String), SecretState>,
     /// The labels of the namespace, where they are known.
     pub labels: Option<BTreeMap<String, String>>,
+    /// Pods, and what lies between them and their workloads.
+    pub pods: Pods,
     /// Workloads whose last write failed.
     pub faults: BTreeMap<WorkloadId, Fault>,
 }

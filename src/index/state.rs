@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Change, CollectorId, Dirty, Namespace, OwnedId, PolicyId, SecretId, SecretKeyId, SecretState, Snapshot, Source,
-    WorkloadId, live::LiveKey, versions::Versions,
+    Change, CollectorId, Dirty, Namespace, OwnedId, PodHook, PolicyId, SecretId, SecretKeyId, SecretState, Snapshot,
+    Source, WorkloadId, live::LiveKey, versions::Versions,
 };
 
 /// The state behind the snapshot.
@@ -73,6 +73,13 @@ impl Index {
             Change::Written(workload, version) => self.workload_written(workload, version, dirty),
             Change::WorkloadGone(id) => self.drop_workload(&id, dirty),
             Change::Workloads(source, workloads) => self.reset_workloads(&source, workloads, dirty),
+            Change::Pod(pod) => self.put_pod(*pod, dirty),
+            Change::PodGone(namespace, name) => self.drop_pod(&namespace, &name, dirty),
+            Change::Pods(source, pods) => self.reset_pods(&source, pods, dirty),
+            Change::Child(namespace, child, parent) => self.put_child(&namespace, child, parent, dirty),
+            Change::ChildGone(namespace, child) => self.drop_child(&namespace, &child, dirty),
+            Change::Children(source, children) => self.reset_children(&source, children, dirty),
+            Change::Hook(hook) => self.put_hook(hook, dirty),
             Change::Collector(collector, version) => self.collector_event(collector, version, dirty),
             Change::CollectorWritten(collector, version) => self.collector_written(collector, version, dirty),
             Change::CollectorGone(id) => self.drop_collector(&id, dirty),
@@ -100,7 +107,7 @@ impl Index {
         if !self.is_synced() {
             return Dirty::default();
         }
-        let mut dirty = Dirty { identity: true, ..Dirty::default() };
+        let mut dirty = Dirty { identity: true, admission: true, ..Dirty::default() };
         dirty.policies.extend(self.snapshot.cluster_policies.values().map(|policy| policy.id.clone()));
         for namespace in self.snapshot.namespaces.values() {
             dirty.workloads.extend(namespace.workloads.keys().cloned());
@@ -122,8 +129,10 @@ impl Index {
 
     /// Removes the entry of a namespace in which there is nothing.
     pub(super) fn forget(&mut self, name: &str) {
-        let is_empty =
-            |known: &Namespace| known.policies.is_empty() && known.workloads.is_empty() && known.labels.is_none();
+        let is_empty = |known: &Namespace| {
+            let is_bare = known.policies.is_empty() && known.workloads.is_empty() && known.pods.is_empty();
+            is_bare && known.labels.is_none()
+        };
         let is_home = || self.snapshot.collectors.keys().any(|id| id.namespace == name);
         if self.snapshot.namespaces.get(name).is_some_and(is_empty) && !is_home() {
             self.snapshot.namespaces.remove(name);
@@ -138,6 +147,15 @@ impl Index {
             let above = self.snapshot.cluster_policies_of(self.snapshot.place(&id.namespace));
             dirty.policies.extend(above.map(|policy| policy.id.clone()));
         }
+    }
+
+    fn put_hook(&mut self, hook: PodHook, dirty: &mut Dirty) {
+        if self.snapshot.hook == hook {
+            return;
+        }
+        // Policies say whether pods are looked at in their namespaces.
+        dirty.policies.extend(self.snapshot.policies().map(|policy| policy.id.clone()));
+        self.snapshot.hook = hook;
     }
 
     fn put_key(&mut self, id: &SecretKeyId, state: SecretState, dirty: &mut Dirty) {

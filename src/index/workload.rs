@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::{
-    EnvValue, IGNORE, Ignored, WorkloadId, WorkloadKind, env_name,
+    EnvValue, IGNORE, Ignored, MANAGED_BY, MANAGED_BY_LABEL, Root, WorkloadId, WorkloadKind, env_name,
     ownership::Ownership,
-    raw::{PodTemplate, RawContainer, RawEnvVar, RawWorkload},
+    raw::{PodSpec, PodTemplate, RawContainer, RawEnvVar, RawWorkload, TemplateMeta},
 };
 use crate::api::{GROUP, HEADERS_KEY};
 
@@ -29,6 +29,8 @@ pub struct Workload {
     pub deleting: bool,
     /// Whether the operator made it for a collector: such a workload is never injected.
     pub is_collector: bool,
+    /// What its service is called where nothing says so, if not by the workload's name.
+    pub called: Option<String>,
     /// The labels of the pod template.
     pub labels: BTreeMap<String, String>,
     /// Resource attributes from annotations of the pod template, without the prefix.
@@ -44,6 +46,8 @@ pub struct Workload {
 pub struct Container {
     /// Its name.
     pub name: String,
+    /// The tag of its image, if it has one.
+    pub tag: Option<String>,
     /// The variables that matter to the operator, in order.
     pub env: Vec<EnvVar>,
     /// Whether it takes whole sources of variables (`envFrom`), which cannot be seen.
@@ -108,11 +112,25 @@ impl Workload {
             uid: meta.uid.clone(),
             deleting: meta.deletion_timestamp.is_some(),
             is_collector: meta.owner_references.iter().flatten().any(is_collector),
+            called: None,
             labels: template_meta.labels.unwrap_or_default(),
             attributes: attributes.collect(),
             containers: containers.into_iter().map(|container| Container::reduce(container, &ownership)).collect(),
             ignored: Ignored::read(ignore.map(String::as_str).unwrap_or_default()),
         }
+    }
+
+    /// Reduces a pod that is, or is about to be, one of this workload's; without a specification it has no containers.
+    pub fn of_pod(root: Root, meta: &ObjectMeta, spec: Option<PodSpec>) -> Self {
+        let labels = meta.labels.clone();
+        let is_collector =
+            labels.as_ref().and_then(|labels| labels.get(MANAGED_BY_LABEL)).map(String::as_str) == Some(MANAGED_BY);
+        let template_meta = TemplateMeta { labels, annotations: meta.annotations.clone() };
+        // What managers hold in a pod says nothing about its template.
+        let plain = ObjectMeta { managed_fields: None, ..meta.clone() };
+        let template = PodTemplate { metadata: Some(template_meta), spec };
+        let reduced = Self::from_parts(root.id.kind, &plain, template);
+        Self { id: root.id, called: root.called, is_collector: reduced.is_collector || is_collector, ..reduced }
     }
 
     /// Whether everything that its service can be told by is the same; what the operator holds tells nothing.
@@ -201,6 +219,7 @@ impl Container {
         let env = variables.into_iter().filter_map(|variable| EnvVar::reduce(variable, &raw.name, ownership)).collect();
         let env_from = raw.env_from.is_some_and(|sources| !sources.is_empty());
         Self {
+            tag: raw.image.as_deref().and_then(tag).map(str::to_owned),
             name: raw.name,
             env,
             env_from,
@@ -236,6 +255,13 @@ impl EnvVar {
         };
         Some(Self { name, owner })
     }
+}
+
+/// The tag of an image: between the name and a digest.
+fn tag(image: &str) -> Option<&str> {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    let last = name.rsplit_once('/').map_or(name, |(_, last)| last);
+    last.split_once(':').map(|(_, tag)| tag).filter(|tag| !tag.is_empty())
 }
 
 fn is_collector(owner: &OwnerReference) -> bool {

@@ -23,7 +23,7 @@ impl Index {
         self.snapshot.namespaces.get(&id.namespace)?.workloads.get(id).map(Arc::as_ref)
     }
 
-    fn put_workload(&mut self, workload: Workload, dirty: &mut Dirty) {
+    pub(super) fn put_workload(&mut self, workload: Workload, dirty: &mut Dirty) {
         let namespace = self.namespace(&workload.id.namespace);
         if namespace.workloads.get(&workload.id).map(Arc::as_ref) == Some(&workload) {
             return;

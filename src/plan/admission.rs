@@ -1,5 +1,7 @@
 //! What the API server is told about the webhook: configurations as they are applied. Pure.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
@@ -14,6 +16,9 @@ use crate::{
 
 /// The name of every object of the cluster that the operator keeps for admission.
 pub const NAME: &str = "tracesteward";
+
+/// The name of the configuration behind which pods are looked at as they are created.
+pub const PODS: &str = "tracesteward-pods";
 
 /// The kind of the configuration behind which policies and collectors are looked at.
 pub const VALIDATING: &str = "ValidatingWebhookConfiguration";
@@ -70,7 +75,7 @@ impl Hook<'_> {
             "sideEffects": "None",
             "timeoutSeconds": self.timeout,
         });
-        self.configuration(VALIDATING, &webhook)
+        self.configuration(VALIDATING, NAME, &webhook)
     }
 
     /// Workloads are looked at where an update would be refused without a repair, and only there.
@@ -89,7 +94,31 @@ impl Hook<'_> {
             "sideEffects": "None",
             "timeoutSeconds": self.timeout,
         });
-        self.configuration(MUTATING, &webhook)
+        self.configuration(MUTATING, NAME, &webhook)
+    }
+
+    /// Pods of these namespaces are looked at as they are created. Where the webhook does not answer, they start as they are.
+    pub fn pods(&self, namespaces: &BTreeSet<String>) -> Value {
+        let webhook = json!({
+            "name": format!("pods.{GROUP}"),
+            "admissionReviewVersions": ["v1"],
+            "clientConfig": self.client("/inject"),
+            "failurePolicy": "Ignore",
+            "matchPolicy": "Equivalent",
+            "namespaceSelector": {"matchExpressions": [
+                {"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces},
+            ]},
+            "objectSelector": {},
+            // Others may add containers afterwards.
+            "reinvocationPolicy": "IfNeeded",
+            "rules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"],
+                "scope": "Namespaced",
+            }],
+            "sideEffects": "None",
+            "timeoutSeconds": self.timeout,
+        });
+        self.configuration(MUTATING, PODS, &webhook)
     }
 
     fn client(&self, path: &str) -> Value {
@@ -105,10 +134,10 @@ impl Hook<'_> {
         client
     }
 
-    fn configuration(&self, kind: &str, webhook: &Value) -> Value {
+    fn configuration(&self, kind: &str, name: &str, webhook: &Value) -> Value {
         owned(
             json!({
-                "apiVersion": WEBHOOKS, "kind": kind, "metadata": {"name": NAME},
+                "apiVersion": WEBHOOKS, "kind": kind, "metadata": {"name": name},
                 "webhooks": [webhook],
             }),
             self.owner,

@@ -39,6 +39,8 @@ impl Rollout {
         let is_on_delete = text("/spec/updateStrategy/type") == "OnDelete";
         match kind {
             WorkloadKind::CronJob => Self::NextJob,
+            // Never written.
+            WorkloadKind::Job | WorkloadKind::Pod => Self::OnDelete,
             WorkloadKind::DaemonSet if is_on_delete => Self::OnDelete,
             WorkloadKind::DaemonSet => Self::Restarts,
             _ if object.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0) => Self::NoReplicas,

@@ -27,11 +27,11 @@ pub(super) struct Inputs<'a> {
     pub(super) service_name: &'a str,
 }
 
-/// The variables of one container, in the order of [`ENV_NAMES`].
-pub(super) fn variables(inputs: &Inputs<'_>, container: &str) -> Vec<Variable> {
+/// The variables of one container, in the order of [`ENV_NAMES`]. The tag of its image is its version where nothing else says one.
+pub(super) fn variables(inputs: &Inputs<'_>, container: &str, tag: Option<&str>) -> Vec<Variable> {
     let mut values = Values::default();
     export(inputs, &mut values);
-    identity(inputs, container, &mut values);
+    identity(inputs, container, tag, &mut values);
     if let Some(sampling) = &inputs.settings.sampling {
         sampler(sampling, &mut values);
     }
@@ -101,11 +101,11 @@ fn export(inputs: &Inputs<'_>, values: &mut Values) {
     values.literal("OTEL_TRACES_EXPORTER", "otlp");
 }
 
-fn identity(inputs: &Inputs<'_>, container: &str, values: &mut Values) {
+fn identity(inputs: &Inputs<'_>, container: &str, tag: Option<&str>, values: &mut Values) {
     values.literal("OTEL_SERVICE_NAME", escape(inputs.service_name));
     values.set("TRACESTEWARD_POD_NAME", EnvValue::FieldRef(FIELD_POD_NAME));
     values.set("TRACESTEWARD_NODE_NAME", EnvValue::FieldRef(FIELD_NODE_NAME));
-    let attributes = attributes(inputs, container);
+    let attributes = attributes(inputs, container, tag);
     if attributes.get("service.version").map(String::as_str) == Some(VERSION_REFERENCE) {
         values.set("TRACESTEWARD_SERVICE_VERSION", EnvValue::FieldRef(FIELD_VERSION_LABEL));
     }
@@ -116,12 +116,11 @@ fn identity(inputs: &Inputs<'_>, container: &str, values: &mut Values) {
 const VERSION_REFERENCE: &str = "$(TRACESTEWARD_SERVICE_VERSION)";
 
 /// Resource attributes with encoded values: derived < annotations of the pod template < the policy's.
-fn attributes(inputs: &Inputs<'_>, container: &str) -> BTreeMap<String, String> {
+fn attributes(inputs: &Inputs<'_>, container: &str, tag: Option<&str>) -> BTreeMap<String, String> {
     let id = &inputs.workload.id;
     let mut attributes = BTreeMap::from([
         ("service.namespace".to_owned(), encode(&id.namespace)),
         ("k8s.namespace.name".to_owned(), encode(&id.namespace)),
-        (id.kind.attribute().to_owned(), encode(&id.name)),
         ("k8s.container.name".to_owned(), encode(container)),
         ("k8s.pod.name".to_owned(), "$(TRACESTEWARD_POD_NAME)".to_owned()),
         ("k8s.node.name".to_owned(), "$(TRACESTEWARD_NODE_NAME)".to_owned()),
@@ -130,6 +129,8 @@ fn attributes(inputs: &Inputs<'_>, container: &str) -> BTreeMap<String, String> 
             format!("{}.$(TRACESTEWARD_POD_NAME).{}", encode(&id.namespace), encode(container)),
         ),
     ]);
+    attributes.extend(id.kind.attribute().map(|attribute| (attribute.to_owned(), encode(&id.name))));
+    attributes.extend(tag.map(|tag| ("service.version".to_owned(), encode(tag))));
     if inputs.workload.labels.get(VERSION_LABEL).is_some_and(|version| !version.is_empty()) {
         attributes.insert("service.version".to_owned(), VERSION_REFERENCE.to_owned());
     }

@@ -17,6 +17,7 @@ mod inject;
 mod merge;
 mod patch;
 mod planner;
+pub mod pod;
 mod read;
 pub mod repair;
 pub mod schema;

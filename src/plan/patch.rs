@@ -107,7 +107,8 @@ fn pod_spec(object: &mut Value, kind: WorkloadKind) -> Option<&mut Map<String, V
     Some(place)
 }
 
-fn entry(variable: &Variable) -> Value {
+/// A variable as an entry of a container.
+pub(super) fn entry(variable: &Variable) -> Value {
     match &variable.value {
         EnvValue::Literal(value) => json!({"name": variable.name, "value": value}),
         // The API server adds apiVersion, and a reference has one owner as a whole: without it, what `render` prints would

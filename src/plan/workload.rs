@@ -6,6 +6,7 @@ use super::{
     env::{self, Inputs, Variable},
     export::Unresolved,
     inject::{self, ContainerPlan},
+    pod,
 };
 use crate::{
     api::{InjectionMode, Settings},
@@ -56,6 +57,8 @@ pub struct WorkloadPlan {
     pub secret: Option<SecretId>,
     /// `service.name`, where variables are planned.
     pub service_name: Option<String>,
+    /// What the settings are, as a hash, where they go into pods as these are created.
+    pub configuration: Option<String>,
     /// The selected containers, in order.
     pub containers: Vec<ContainerPlan>,
     /// Whether the workload differs from this.
@@ -74,6 +77,7 @@ impl WorkloadPlan {
             overrides: ids(&attachment.overrides),
             secret: None,
             service_name: None,
+            configuration: None,
             containers: Vec::new(),
             needs_write: false,
         }
@@ -120,7 +124,7 @@ pub fn plan_workload(snapshot: &Snapshot, namespace: &Namespace, workload: &Work
     }
     let attachment = attach::attached(snapshot, namespace, workload);
     let mut plan = decide(snapshot, workload, &attachment);
-    let may_write = !workload.deleting && !matches!(plan.decision, Decision::Hold(_));
+    let may_write = workload.id.kind.is_writable() && !workload.deleting && !matches!(plan.decision, Decision::Hold(_));
     plan.needs_write = may_write && differs(workload, plan.intent());
     plan
 }
@@ -217,15 +221,20 @@ fn with(snapshot: &Snapshot, workload: &Workload, attachment: &Attachment<'_>, d
     let service_name = service_name(&in_force, workload);
     let inputs = Inputs { settings, export: &export, workload, service_name: &service_name };
     let selected = workload.containers.iter().filter(|container| is_selected(settings, container));
-    let containers =
-        selected.map(|container| inject::yield_to_user(container, env::variables(&inputs, &container.name))).collect();
     let decision = match settings.injection.as_ref().and_then(|injection| injection.mode).unwrap_or_default() {
-        InjectionMode::Workload => Decision::Inject,
-        InjectionMode::Pod => Decision::AtPods,
+        InjectionMode::Workload if workload.id.kind.is_writable() => Decision::Inject,
+        InjectionMode::Workload | InjectionMode::Pod => Decision::AtPods,
         InjectionMode::None => Decision::Manual,
     };
+    let at_pods = decision == Decision::AtPods;
+    let variables = |container: &Container| {
+        let tag = container.tag.as_deref().filter(|_| at_pods);
+        inject::yield_to_user(container, env::variables(&inputs, &container.name, tag))
+    };
+    let containers = selected.map(variables).collect();
+    let configuration = at_pods.then(|| pod::configuration(&inputs));
     let secret = export.headers_secret.map(|name| SecretId { namespace: workload.id.namespace.clone(), name });
-    WorkloadPlan { containers, service_name: Some(service_name), secret, ..nothing(decision) }
+    WorkloadPlan { containers, configuration, service_name: Some(service_name), secret, ..nothing(decision) }
 }
 
 /// A service as collectors know it.
@@ -259,10 +268,11 @@ fn differs(workload: &Workload, wanted: &[ContainerPlan]) -> bool {
     })
 }
 
-/// What the policies say, a target before its policy; the annotation; the workload's name.
+/// What the policies say, a target before its policy; the annotation; the workload's name, or what made it where that is no name to keep.
 fn service_name(in_force: &Effective<'_>, workload: &Workload) -> String {
     let annotation = workload.attributes.get("service.name").map(String::as_str).filter(|name| !name.is_empty());
-    in_force.service_name.or(annotation).unwrap_or(&workload.id.name).to_owned()
+    let called = workload.called.as_deref().unwrap_or(&workload.id.name);
+    in_force.service_name.or(annotation).unwrap_or(called).to_owned()
 }
 
 /// Containers of infrastructure that other projects add to pods; they are traced only where a policy names them.

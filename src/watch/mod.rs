@@ -6,7 +6,7 @@ mod secrets;
 use std::fmt::Debug;
 
 use futures::{StreamExt, pin_mut};
-use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::{apps::v1::ReplicaSet, batch::v1::Job, core::v1 as core};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta},
@@ -21,9 +21,9 @@ use tokio::sync::mpsc;
 use crate::{
     api::{ClusterTracingPolicy, TracingCollector, TracingPolicy},
     index::{
-        Change, Collector, LiveObject, MANAGED_BY, MANAGED_BY_LABEL, OwnedKind, Policy, Source, Watched, Workload,
-        WorkloadKind,
-        raw::{RawCronJob, RawDaemonSet, RawDeployment, RawStatefulSet, RawWorkload},
+        Change, Child, Collector, LiveObject, MANAGED_BY, MANAGED_BY_LABEL, OwnedKind, Pod, Policy, Source, Watched,
+        Workload, WorkloadId, WorkloadKind,
+        raw::{RawCronJob, RawDaemonSet, RawDeployment, RawJob, RawStatefulSet, RawWorkload},
     },
     plan::{read_cluster_policy, read_collector, read_policy},
 };
@@ -37,6 +37,12 @@ const PAGE_SIZE: u32 = 200;
 /// Owned objects of one page: a ConfigMap may be as large as a megabyte.
 const OWNED_PAGE_SIZE: u32 = 20;
 
+/// Objects of one page of which there is only metadata.
+const METADATA_PAGE_SIZE: u32 = 500;
+
+/// Pods that have ended carry nothing any more.
+const LIVING: &str = "status.phase!=Succeeded,status.phase!=Failed";
+
 /// The streams that are watched, in all namespaces or in the given ones. Namespaces themselves and ClusterTracingPolicies are
 /// watched only where all are: who may see a few has no right to the list.
 pub fn sources(namespaces: &[String]) -> Vec<Source> {
@@ -44,7 +50,8 @@ pub fn sources(namespaces: &[String]) -> Vec<Source> {
         if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
     let watched = [Watched::Policies, Watched::Collectors]
         .into_iter()
-        .chain(WorkloadKind::ALL.into_iter().map(Watched::Workloads))
+        .chain(WorkloadKind::WRITABLE.into_iter().map(Watched::Workloads))
+        .chain([Watched::Workloads(WorkloadKind::Job), Watched::JobOwners, Watched::ReplicaSets, Watched::Pods])
         .chain(OwnedKind::ALL.into_iter().map(Watched::Owned));
     let by_scope =
         watched.flat_map(|watched| scopes.iter().map(move |scope| Source { watched, namespace: scope.clone() }));
@@ -68,6 +75,10 @@ pub async fn follow(client: Client, source: Source, changes: mpsc::Sender<Change
         }
         Watched::Workloads(WorkloadKind::DaemonSet) => follow_workloads::<RawDaemonSet>(client, source, changes).await,
         Watched::Workloads(WorkloadKind::CronJob) => follow_workloads::<RawCronJob>(client, source, changes).await,
+        Watched::Workloads(WorkloadKind::Job) => follow_jobs(client, source, changes).await,
+        Watched::Workloads(WorkloadKind::Pod) | Watched::Pods => follow_pods(client, source, changes).await,
+        Watched::ReplicaSets => follow_children::<ReplicaSet>(client, source, Child::ReplicaSet, changes).await,
+        Watched::JobOwners => follow_children::<Job>(client, source, Child::Job, changes).await,
         Watched::Owned(kind) => follow_owned(client, source, kind, changes).await,
     }
 }
@@ -204,6 +215,69 @@ where
         all: Change::Workloads,
     };
     run(api, config(), source, changes, kind).await;
+}
+
+/// Jobs of their own, until they end.
+async fn follow_jobs(client: Client, source: Source, changes: mpsc::Sender<Change>) {
+    let api: Api<RawJob> = match &source.namespace {
+        None => Api::all(client),
+        Some(namespace) => Api::namespaced(client, namespace),
+    };
+    type Seen = (bool, (Workload, Option<u64>));
+    let kind = Kind {
+        reduce: |raw: RawJob| Some((raw.is_own() && !raw.is_over(), workload_from(raw))),
+        applied: |(counts, (workload, version)): Seen| match counts {
+            true => Change::Workload(workload, version),
+            false => Change::WorkloadGone(workload.id),
+        },
+        gone: |(_, (workload, _)): Seen| Change::WorkloadGone(workload.id),
+        all: |source, all: Vec<Seen>| {
+            Change::Workloads(source, all.into_iter().filter(|(counts, _)| *counts).map(|(_, seen)| seen).collect())
+        },
+    };
+    run(api, config(), source, changes, kind).await;
+}
+
+/// The metadata of pods that have not ended.
+async fn follow_pods(client: Client, source: Source, changes: mpsc::Sender<Change>) {
+    let api: Api<PartialObjectMeta<core::Pod>> = match &source.namespace {
+        None => Api::all(client),
+        Some(namespace) => Api::namespaced(client, namespace),
+    };
+    let kind = Kind {
+        reduce: |object: PartialObjectMeta<core::Pod>| Pod::reduce(&object.metadata),
+        applied: |pod| Change::Pod(Box::new(pod)),
+        gone: |pod: Pod| Change::PodGone(pod.namespace, pod.name),
+        all: Change::Pods,
+    };
+    let config = watcher::Config::default().page_size(METADATA_PAGE_SIZE).fields(LIVING);
+    run(api, config, source, changes, kind).await;
+}
+
+/// The metadata of what workloads make to run their pods: whose it is.
+async fn follow_children<K>(client: Client, source: Source, child: fn(String) -> Child, changes: mpsc::Sender<Change>)
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    K: Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let api: Api<PartialObjectMeta<K>> = match &source.namespace {
+        None => Api::all(client),
+        Some(namespace) => Api::namespaced(client, namespace),
+    };
+    type Seen = (String, Child, Option<WorkloadId>);
+    let kind = Kind {
+        reduce: move |object: PartialObjectMeta<K>| {
+            let meta = object.metadata;
+            let child = child(meta.name.clone()?);
+            let parent = child.parent(&meta);
+            Some((meta.namespace.unwrap_or_default(), child, parent))
+        },
+        applied: |(namespace, child, parent): Seen| Change::Child(namespace, child, parent),
+        gone: |(namespace, child, _): Seen| Change::ChildGone(namespace, child),
+        all: Change::Children,
+    };
+    let config = watcher::Config::default().page_size(METADATA_PAGE_SIZE);
+    run(api, config, source, changes, kind).await;
 }
 
 fn config() -> watcher::Config {

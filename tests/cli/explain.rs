@@ -134,8 +134,8 @@ fn what_cannot_be_explained() {
         container.stderr
     );
     let job = files.run(&["explain", "job/nightly", "-n", "shop", "world.yaml"]);
-    assert_eq!(job.code, Some(0));
-    assert!(job.stdout.contains("this version does not watch Jobs"), "{}", job.stdout);
+    assert_eq!(job.code, Some(1));
+    assert!(job.stderr.contains("Job nightly of namespace shop is not in the input"), "{}", job.stderr);
     assert_eq!(files.run(&["explain", "deploy/web", "nowhere.yaml"]).code, Some(3));
 }
 

@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use tracesteward::api::{Attention, TargetKind, TracingPolicyStatus};
+use tracesteward::api::{Attention, TracingPolicyStatus};
 use tracesteward::index::{Fault, Policy, SecretState, Snapshot, WorkloadId, WorkloadKind};
-use tracesteward::plan::explain::{
-    Explanation, Feed, State, Verdict, explain, explain_collector, explain_policy, unwatched,
-};
+use tracesteward::plan::explain::{Explanation, Feed, State, Verdict, explain, explain_collector, explain_policy};
 use tracesteward::plan::{plan, plan_workload, read_collector};
 
 use super::common::{NAMESPACE, applied, cluster_policy, deployment, plain, policy, policy_at, snapshot, yaml};
@@ -331,7 +329,11 @@ fn settings_that_write_nothing_or_sample_nothing() {
     let both = off(&format!("[{own}, {{name: other}}]"));
     assert!(both.len() == 2 && both[1].contains("except in container app"), "{both:#?}");
     only(&settled("injection: {mode: None}"), "NotInjected", &["TracingPolicy p at spec.injection.mode"]);
-    only(&settled("injection: {mode: Pod}"), "PodModeNotSupported", &["no effect in this version"]);
+    only(
+        &settled("injection: {mode: Pod}"),
+        "InjectedAtPods",
+        &["TracingPolicy p at spec.injection.mode", "never afterwards"],
+    );
 }
 
 #[test]
@@ -345,7 +347,6 @@ fn what_is_never_touched() {
     object["metadata"]["ownerReferences"] =
         json!([{"apiVersion": "tracesteward.io/v1alpha1", "kind": "TracingCollector", "name": "c", "uid": "2"}]);
     only(&reasons_of(vec![enabled("p", "")], &object), "IsCollector", &["never injected"]);
-    assert_eq!(unwatched(TargetKind::Job, "nightly").reason, "KindNotSupported");
     assert!(explain(&Snapshot::default(), &web()).is_none());
 }
 

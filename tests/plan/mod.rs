@@ -11,3 +11,4 @@ mod ignored;
 mod inject;
 mod laws;
 mod merge;
+mod pods;

@@ -1,16 +1,11 @@
 //! `KIND/NAME`, as users of kubectl write it.
 
-use crate::{
-    api::{GROUP, TargetKind},
-    index::WorkloadKind,
-};
+use crate::{api::GROUP, index::WorkloadKind};
 
 /// What is to be explained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
     Workload(WorkloadKind),
-    /// A kind that this version does not watch.
-    Unwatched(TargetKind),
     Policy,
     ClusterPolicy,
     Collector,
@@ -21,7 +16,6 @@ impl Subject {
     pub(super) const fn kind(self) -> &'static str {
         match self {
             Self::Workload(kind) => kind.as_str(),
-            Self::Unwatched(kind) => kind.as_str(),
             Self::Policy => "TracingPolicy",
             Self::ClusterPolicy => "ClusterTracingPolicy",
             Self::Collector => "TracingCollector",
@@ -35,8 +29,8 @@ const NAMES: [(Subject, &[&str]); 9] = [
     (Subject::Workload(WorkloadKind::StatefulSet), &["statefulset", "statefulsets", "sts"]),
     (Subject::Workload(WorkloadKind::DaemonSet), &["daemonset", "daemonsets", "ds"]),
     (Subject::Workload(WorkloadKind::CronJob), &["cronjob", "cronjobs", "cj"]),
-    (Subject::Unwatched(TargetKind::Job), &["job", "jobs"]),
-    (Subject::Unwatched(TargetKind::Pod), &["pod", "pods", "po"]),
+    (Subject::Workload(WorkloadKind::Job), &["job", "jobs"]),
+    (Subject::Workload(WorkloadKind::Pod), &["pod", "pods", "po"]),
     (Subject::Policy, &["tracingpolicy", "tracingpolicies", "trp"]),
     (Subject::ClusterPolicy, &["clustertracingpolicy", "clustertracingpolicies", "ctrp"]),
     (Subject::Collector, &["tracingcollector", "tracingcollectors", "trc"]),
@@ -63,9 +57,9 @@ pub(super) fn parse(text: &str) -> Result<(Subject, String), String> {
 
 const fn group_of(subject: Subject) -> &'static str {
     match subject {
-        Subject::Workload(WorkloadKind::CronJob) | Subject::Unwatched(TargetKind::Job) => "batch",
+        Subject::Workload(WorkloadKind::CronJob | WorkloadKind::Job) => "batch",
+        Subject::Workload(WorkloadKind::Pod) => "",
         Subject::Workload(_) => "apps",
-        Subject::Unwatched(_) => "",
         Subject::Policy | Subject::ClusterPolicy | Subject::Collector => GROUP,
     }
 }

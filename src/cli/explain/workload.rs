@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::world::World;
 use crate::{
-    api::{HEADERS_KEY, TargetKind},
+    api::HEADERS_KEY,
     cli::table::{Style, Table, add, say},
     diagnostics::{Diagnostic, format::visible},
     index::{EnvValue, PolicyId},
@@ -204,10 +204,6 @@ fn variables(world: &World, container: &ContainerReport, style: Style) -> String
     text
 }
 
-pub(super) fn unwatched(reason: &Reason) -> String {
-    format!("{}\n  help: {}\n", visible(&reason.message), reason.help)
-}
-
 pub(super) fn json(world: &World, explanation: &Explanation) -> Value {
     let id = &explanation.id;
     json!({
@@ -220,18 +216,6 @@ pub(super) fn json(world: &World, explanation: &Explanation) -> Value {
         "fields": explanation.fields.iter().map(|setting| setting_value(world, setting)).collect::<Vec<_>>(),
         "containers": explanation.containers.iter().map(|container| container_value(world, container)).collect::<Vec<_>>(),
         "reasons": explanation.reasons.iter().map(reason_value).collect::<Vec<_>>(),
-    })
-}
-
-pub(super) fn unwatched_json(kind: TargetKind, namespace: &str, name: &str, reason: &Reason) -> Value {
-    json!({
-        "version": 1,
-        "object": {"kind": kind.as_str(), "namespace": namespace, "name": name},
-        "decision": "NotSupported",
-        "summary": reason.message,
-        "pending": false,
-        "policies": [], "fields": [], "containers": [],
-        "reasons": [reason_value(reason)],
     })
 }
 

@@ -20,7 +20,7 @@ use crate::{
 
 pub use fields::{Lost, Origin, Setting};
 pub use objects::{CollectorExplanation, PolicyExplanation, Selected, Served, explain_collector, explain_policy};
-pub use reasons::{Reason, unwatched};
+pub use reasons::Reason;
 pub use variables::{ContainerReport, Feed, State, VariableReport, Withheld};
 
 /// What happens to a workload, in one word.
@@ -198,7 +198,7 @@ fn summary(view: &View<'_>) -> String {
         Verdict::Held => format!("It stays as it is: {by} comes first, and cannot take effect now."),
         Verdict::Manual => format!("{by} selects it with injection.mode None: the operator writes nothing."),
         Verdict::AtPods => {
-            format!("{by} selects it with injection.mode Pod: the operator does not write the workload.")
+            format!("{by} selects it: its pods get the variables as they are created.")
         }
         Verdict::Excluded => "It is never touched.".to_owned(),
     }

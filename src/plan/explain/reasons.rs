@@ -2,9 +2,9 @@
 
 use super::{Setting, View, fields::Origin, misses, variables::unselected};
 use crate::{
-    api::{HEADERS_KEY, Management, Profile, TargetKind},
+    api::{HEADERS_KEY, Management, Profile},
     diagnostics::Severity,
-    index::{Container, Policy, SecretState},
+    index::{Container, Policy, SecretState, WorkloadKind},
     plan::{
         Unresolved,
         inject::causes,
@@ -29,18 +29,6 @@ impl Reason {
     }
 }
 
-/// For an object of a kind that this version does not watch.
-pub fn unwatched(kind: TargetKind, name: &str) -> Reason {
-    let kind = kind.as_str();
-    Reason::new(
-        "KindNotSupported",
-        format!(
-            "{kind} {name} is not traced: this version does not watch {kind}s, and injects nothing into their pods."
-        ),
-        "Set the variables in its template; `tracesteward render` shows those of a Deployment with the same policy. Jobs of a CronJob are traced by the CronJob.",
-    )
-}
-
 /// All reasons, the most basic first.
 pub(super) fn reasons(view: &View<'_>, fields: &[Setting]) -> Vec<Reason> {
     match &view.plan.decision {
@@ -54,19 +42,37 @@ pub(super) fn reasons(view: &View<'_>, fields: &[Setting]) -> Vec<Reason> {
                 format!("injection.mode is None{}: the operator writes nothing.", set_by(fields, "injection.mode"));
             chain(vec![Reason::new("NotInjected", message, help)], of_settings(view, fields))
         }
-        Decision::AtPods => {
-            let message = format!(
-                "injection.mode is Pod{}, which has no effect in this version.",
-                set_by(fields, "injection.mode")
-            );
-            vec![Reason::new("PodModeNotSupported", message, "Use injection.mode Workload.")]
-        }
+        Decision::AtPods => chain(vec![at_pods(view, fields)], of_settings(view, fields)),
         Decision::Inject => {
             let mut all = pending(view);
             all.extend(of_settings(view, fields));
             all
         }
     }
+}
+
+/// Pods are injected as they are created: those that are there already are not.
+fn at_pods(view: &View<'_>, fields: &[Setting]) -> Reason {
+    let id = &view.workload.id;
+    let why = match id.kind {
+        WorkloadKind::Job => "The template of a Job cannot be changed".to_owned(),
+        WorkloadKind::Pod => "A pod cannot be changed".to_owned(),
+        _ => format!("injection.mode is Pod{}", set_by(fields, "injection.mode")),
+    };
+    let configurations: Vec<_> = view.snapshot.namespaces.get(&id.namespace).map_or_else(Vec::new, |namespace| {
+        namespace.pods.configurations(id).map(|given| given == view.plan.configuration.as_deref()).collect()
+    });
+    let without = configurations.iter().filter(|has| !**has).count();
+    let known = match (configurations.len(), without) {
+        (0, _) => String::new(),
+        (all, 0) => format!(" All {all} pods have them."),
+        (all, without) => format!(" {without} of {all} pods do not have them."),
+    };
+    Reason::new(
+        "InjectedAtPods",
+        format!("{why}: pods get the variables as they are created, and never afterwards.{known}"),
+        "Create pods anew that are older than the policy, or that were created while the operator did not run.",
+    )
 }
 
 fn chain(mut first: Vec<Reason>, then: Vec<Reason>) -> Vec<Reason> {

@@ -41,7 +41,9 @@ pub enum Operation {
 /// updates and for objects of other kinds. To be applied in order.
 pub fn repair(object: &Value, old: &Value) -> Vec<Operation> {
     let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
-    let Some(kind) = WorkloadKind::parse(text("apiVersion"), text("kind")) else { return Vec::new() };
+    let Some(kind) = WorkloadKind::parse(text("apiVersion"), text("kind")).filter(|kind| kind.is_writable()) else {
+        return Vec::new();
+    };
     let update = Update { kind, old: containers(kind, old), owners: Owners::read(kind, object) };
     let containers = containers(kind, object);
     let mut operations = Vec::new();

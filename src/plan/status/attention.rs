@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     MAX_ATTENTION, MAX_MESSAGE, View, conditions,
     reach::reach,
-    tally::{Beaten, is_watched, name_for},
+    tally::{Beaten, comes_and_goes, name_for},
 };
 use crate::{
     api::{Attention, Target},
@@ -46,8 +46,8 @@ pub(super) fn findings(view: &View<'_>) -> Vec<Diagnostic> {
 fn missing_targets<'a>(view: &View<'a>) -> impl Iterator<Item = (usize, &'a Target)> {
     let tally = view.tally;
     let targets = view.policy.targets().iter().enumerate();
-    // Jobs and Pods are not watched: nothing is known about them.
-    targets.filter(move |(position, target)| is_watched(target.kind) && !tally.is_met(*position))
+    // That there is no Job or pod at the moment means nothing.
+    targets.filter(move |(position, target)| !comes_and_goes(target.kind) && !tally.is_met(*position))
 }
 
 fn target_words(target: &Target) -> String {

@@ -8,12 +8,13 @@ use super::{View, no_effect, tally::name_for};
 use crate::{
     api::{InjectionMode, Management, condition as types},
     diagnostics::{Diagnostic, Severity},
-    index::{CollectorId, SecretId, SecretState},
+    index::{CollectorId, PodHook, SecretId, SecretState},
     plan::{
         attach::is_excluded,
         condition::{State, condition},
         effective::{inherited_collector, of_policy},
         export::Unresolved,
+        pod::wants_pods,
         workload::HoldReason,
     },
 };
@@ -195,14 +196,34 @@ fn programmed(view: &View<'_>, accepted: &State) -> State {
             "NotInjected",
             "injection.mode is None: `tracesteward render` gives the patch to commit.",
         ),
-        (true, InjectionMode::Pod) => State::new("False", "NotSupported", "injection.mode Pod has no effect yet."),
-        (true, InjectionMode::Workload) if counts.matched == 0 => {
+        (true, _) if not_hooked(view).is_some() => not_hooked(view).unwrap_or_else(|| carried(view)),
+        (true, InjectionMode::Workload | InjectionMode::Pod) if counts.matched == 0 => {
             State::new("True", "NoWorkloads", "No workload matches yet.")
         }
-        (true, InjectionMode::Workload) if counts.matched == counts.superseded => {
+        (true, InjectionMode::Workload | InjectionMode::Pod) if counts.matched == counts.superseded => {
             State::new("True", "Superseded", "Another policy comes first for every workload that this one selects.")
         }
-        (true, InjectionMode::Workload) => not_received(view).unwrap_or_else(|| carried(view)),
+        (true, InjectionMode::Workload | InjectionMode::Pod) => not_received(view).unwrap_or_else(|| carried(view)),
+    }
+}
+
+/// Pods that are to be injected as they are created, where nobody looks at them then.
+fn not_hooked(view: &View<'_>) -> Option<State> {
+    let namespace = &view.policy.id.namespace;
+    if view.snapshot.hook.covers(namespace) || !wants_pods(view.snapshot, namespace) {
+        return None;
+    }
+    let mode = view.policy.spec().and_then(|spec| spec.settings.injection.as_ref()?.mode);
+    match view.snapshot.hook {
+        PodHook::Off if view.tally.at_pods > 0 || mode == Some(InjectionMode::Pod) => {
+            let message = "Pods are injected as they are created, by the webhook, which the operator does not serve or may not set up.";
+            Some(State::new("False", "NoWebhook", message))
+        }
+        PodHook::Off | PodHook::Unmanaged => None,
+        PodHook::In(_) => {
+            let message = "The API server is still to be told of the webhook that injects pods in this namespace.";
+            Some(State::new("Unknown", "WebhookPending", message))
+        }
     }
 }
 

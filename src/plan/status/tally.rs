@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     api::{Attention, TargetKind, WorkloadCounts},
     diagnostics::Code,
-    index::{Fault, Namespace, Policy, PolicyId, SecretId, Workload, WorkloadId},
+    index::{Fault, Namespace, Policy, PolicyId, SecretId, Workload, WorkloadId, WorkloadKind},
     plan::{
         attach::{self, Attached, Attachment, Part},
         workload::{Decision, HoldReason, WorkloadPlan, workload_findings},
@@ -32,6 +32,9 @@ struct Share {
     in_place: bool,
     pending: bool,
     overridden: bool,
+    /// Whether its pods are injected as they are created.
+    at_pods: bool,
+    stale: bool,
     has_container: bool,
     /// Positions of the targets that mean the workload.
     targets: Vec<usize>,
@@ -55,6 +58,8 @@ pub struct Tally {
     pub(super) won: usize,
     /// Those of them that have a selected container.
     pub(super) with_container: usize,
+    /// Those whose pods are injected as they are created.
+    pub(super) at_pods: usize,
     targets: BTreeMap<usize, usize>,
     containers: BTreeMap<usize, usize>,
     pub(super) services: BTreeMap<String, BTreeSet<WorkloadId>>,
@@ -119,6 +124,8 @@ impl Tally {
         counts.injected += one(share.in_place);
         counts.pending += one(share.pending);
         counts.overridden += one(share.overridden);
+        counts.stale += one(share.stale);
+        add(&mut self.at_pods, share.at_pods, by);
         add(&mut self.won, share.won, by);
         add(&mut self.with_container, share.won && share.has_container, by);
         share.targets.iter().for_each(|target| tick(&mut self.targets, *target, by));
@@ -196,17 +203,24 @@ fn share(
         share.beaten = beaten;
         return share;
     }
+    let aged = Aged::of(namespace, workload, plan);
     share.in_place = match plan.decision {
         Decision::Inject => plan.sets_anything() && !plan.needs_write,
         Decision::Hold(_) => workload.is_held(),
-        Decision::Excluded | Decision::Withdraw | Decision::Manual | Decision::AtPods => false,
+        // Of a pod that is there, what it was given as it was created is all there is.
+        Decision::AtPods => workload.id.kind != WorkloadKind::Pod || !aged.is_stale(),
+        Decision::Excluded | Decision::Withdraw | Decision::Manual => false,
     };
+    share.at_pods = plan.decision == Decision::AtPods;
+    share.stale = aged.is_stale();
     share.pending = plan.needs_write;
     share.overridden = plan.is_overridden();
-    share.has_container = !plan.containers.is_empty();
+    // Of a pod that is there, its containers are not known.
+    share.has_container = !plan.containers.is_empty() || workload.id.kind == WorkloadKind::Pod;
     let names = policy.settings().and_then(|settings| settings.containers.as_deref()).unwrap_or_default();
     let has = |name: &str| workload.containers.iter().any(|container| container.name == name);
-    share.containers = (0..names.len()).filter(|position| has(&names[*position])).collect();
+    let is_open = workload.id.kind == WorkloadKind::Pod && workload.containers.is_empty();
+    share.containers = (0..names.len()).filter(|position| is_open || has(&names[*position])).collect();
     share.service.clone_from(&plan.service_name);
     share.secret.clone_from(&plan.secret);
     share.fault = namespace.faults.get(&workload.id).filter(|_| plan.needs_write).cloned();
@@ -215,7 +229,60 @@ fn share(
         share.hold = Some(reason.clone());
     }
     share.entries = entries(policy, workload, plan, share.fault.as_ref());
+    share.entries.extend(aged.entry(policy, &workload.id));
     share
+}
+
+/// How many pods of a workload have not been given the settings in force.
+#[derive(Clone, Copy, Debug, Default)]
+struct Aged {
+    all: usize,
+    /// Settings that are not those in force.
+    older: usize,
+    /// None at all.
+    without: usize,
+}
+
+impl Aged {
+    fn of(namespace: &Namespace, workload: &Workload, plan: &WorkloadPlan) -> Self {
+        let is_meant = matches!(plan.decision, Decision::AtPods | Decision::Withdraw);
+        let mut aged = Self::default();
+        for given in namespace.pods.configurations(&workload.id).filter(|_| is_meant) {
+            aged.all += 1;
+            match (given, plan.configuration.as_deref()) {
+                (None, Some(_)) => aged.without += 1,
+                (given, wanted) if given != wanted => aged.older += 1,
+                _ => {}
+            }
+        }
+        aged
+    }
+
+    const fn is_stale(self) -> bool {
+        self.older + self.without > 0
+    }
+
+    /// What there is to say: nobody is told by the pods themselves.
+    fn entry(self, policy: &Policy, id: &WorkloadId) -> Option<(u8, Attention)> {
+        let all = self.all;
+        let message = match (self.without, self.older) {
+            (0, 0) => return None,
+            (0, older) => format!("{older} of {all} pods carry settings that are no longer in force"),
+            (without, 0) => format!(
+                "{without} of {all} pods were created without the settings: before the policy, or while the webhook did not answer"
+            ),
+            (without, older) => format!(
+                "{older} of {all} pods carry settings that are no longer in force, {without} were created without any"
+            ),
+        };
+        let cure = match id.kind {
+            WorkloadKind::Pod => "create it anew".to_owned(),
+            WorkloadKind::Job | WorkloadKind::CronJob => "the next Job has them".to_owned(),
+            kind => format!("kubectl rollout restart {}/{}", kind.as_str().to_ascii_lowercase(), id.name),
+        };
+        let (kind, name) = (id.kind.as_str().to_owned(), name_for(policy, id));
+        Some((4, Attention { kind, name, reason: "PodsStale".to_owned(), message: format!("{message}: {cure}.") }))
+    }
 }
 
 /// The name of a workload for readers of a policy's status: with its namespace, where the policy has none.
@@ -284,7 +351,7 @@ pub(in crate::plan) fn why(winner: &Attached<'_>, loser: &Attached<'_>) -> (&'st
     ("it is older", true)
 }
 
-/// Whether a target's kind is watched at all.
-pub(super) const fn is_watched(kind: TargetKind) -> bool {
-    !matches!(kind, TargetKind::Job | TargetKind::Pod)
+/// Whether workloads of a target's kind come and go by themselves.
+pub(super) const fn comes_and_goes(kind: TargetKind) -> bool {
+    matches!(kind, TargetKind::Job | TargetKind::Pod)
 }

@@ -1,0 +1,142 @@
+//! Pods as they are created: the same plan as for workloads, as a JSON patch.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{
+    attach::{self, Part, part_settings},
+    env::{self, Inputs},
+    inject::ContainerPlan,
+    patch::entry,
+    workload::{Decision, WorkloadPlan, plan_workload},
+};
+use crate::{
+    api::{CONFIGURATION_ANNOTATION, CONTAINERS_ANNOTATION, InjectionMode, TargetKind},
+    index::{Policy, Snapshot, Workload, WorkloadId, raw::RawPod},
+};
+
+/// What becomes of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodPlan {
+    /// The workload that it is one of.
+    pub workload: WorkloadId,
+    /// What has to be done to it, as a JSON patch (RFC 6902).
+    pub operations: Vec<Value>,
+}
+
+/// Plans a pod of this namespace that is about to be created. `None` where nothing is to be done: it is none of those that are
+/// injected pod by pod, or nothing can be made of it.
+pub fn plan_pod(snapshot: &Snapshot, namespace: &str, pod: &Value) -> Option<PodPlan> {
+    let known = snapshot.namespaces.get(namespace)?;
+    let mut raw = RawPod::deserialize(pod).ok()?;
+    raw.metadata.namespace = Some(namespace.to_owned());
+    let name = raw.metadata.name.clone().or_else(|| raw.metadata.generate_name.clone()).unwrap_or_default();
+    let root = known.root(&name, &raw.metadata)?;
+    let is_collector = known.workloads.get(&root.id).is_some_and(|workload| workload.is_collector);
+    let mut workload = Workload::of_pod(root, &raw.metadata, raw.spec);
+    workload.is_collector |= is_collector;
+    let plan = plan_workload(snapshot, known, &workload);
+    let configuration = plan.configuration.as_deref().filter(|_| plan.decision == Decision::AtPods)?;
+    let operations = operations(pod, &plan, configuration);
+    (!operations.is_empty()).then_some(PodPlan { workload: workload.id, operations })
+}
+
+/// The namespaces in which pods are looked at as they are created: those where a policy is in force that may be about a Job or a
+/// pod, or that wants all of its workloads injected pod by pod.
+pub fn namespaces(snapshot: &Snapshot) -> BTreeSet<String> {
+    let names = snapshot.namespaces.keys().filter(|name| wants_pods(snapshot, name));
+    names.cloned().collect()
+}
+
+/// Whether pods of this namespace have to be looked at.
+pub fn wants_pods(snapshot: &Snapshot, namespace: &str) -> bool {
+    if attach::is_excluded(namespace, snapshot.own_namespace.as_deref()) {
+        return false;
+    }
+    let team = snapshot.namespaces.get(namespace).into_iter().flat_map(|known| known.policies.values());
+    let team: Vec<&Policy> = team.filter(|policy| policy.is_valid()).collect();
+    let cluster = snapshot.cluster_policies_of(snapshot.place(namespace)).filter(|policy| policy.is_valid());
+    let cluster: Vec<&Policy> = cluster.collect();
+    let mode = |policy: &Policy, part| part_settings(policy, part)?.injection.as_ref()?.mode;
+    let from_above = |part| cluster.iter().filter_map(move |policy| mode(policy, part));
+    let any_pod = |part| from_above(part).any(|mode| mode == InjectionMode::Pod);
+    let overridden = any_pod(Part::Overrides);
+    let default_pod = any_pod(Part::Defaults);
+    let needs = |policy: &Policy, own: Option<InjectionMode>| match own {
+        Some(InjectionMode::Pod) => true,
+        None if default_pod => true,
+        _ if overridden => true,
+        Some(InjectionMode::None) => false,
+        _ => {
+            let of_pods = |kind| matches!(kind, TargetKind::Job | TargetKind::Pod);
+            policy.targets().is_empty() || policy.targets().iter().any(|target| of_pods(target.kind))
+        }
+    };
+    let is_on = |policy: &Policy| policy.spec().is_some_and(|spec| spec.enabled);
+    let defaults = |policy: &Policy| {
+        let block = policy.cluster().and_then(|spec| spec.defaults.as_ref());
+        block.is_some_and(|block| block.enabled == Some(true))
+    };
+    team.iter().any(|policy| is_on(policy) && needs(policy, mode(policy, Part::Policy)))
+        || cluster.iter().any(|policy| defaults(policy) && needs(policy, mode(policy, Part::Defaults)))
+}
+
+/// The settings in force as a hash: the same for all pods of a workload, whatever else is in them.
+pub(super) fn configuration(inputs: &Inputs<'_>) -> String {
+    let variables: Vec<Value> = env::variables(inputs, "", None).iter().map(entry).collect();
+    let settings = inputs.settings;
+    let whole = json!([variables, settings.containers, settings.instrumentation, settings.language]);
+    let digest = Sha256::digest(whole.to_string().as_bytes());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn operations(pod: &Value, plan: &WorkloadPlan, configuration: &str) -> Vec<Value> {
+    let annotations = pod.pointer("/metadata/annotations").and_then(Value::as_object);
+    let annotation = |name: &str| annotations.and_then(|all| all.get(name)).and_then(Value::as_str);
+    // The API server asks again where somebody else has changed the pod meanwhile: what was injected stays as it is.
+    let done: BTreeSet<&str> = annotation(CONTAINERS_ANNOTATION).unwrap_or_default().split(',').collect();
+    let new: Vec<&ContainerPlan> = plan.containers.iter().filter(|planned| !done.contains(&*planned.name)).collect();
+    if annotation(CONFIGURATION_ANNOTATION).is_some() && new.is_empty() {
+        return Vec::new();
+    }
+    let list = pod.pointer("/spec/containers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut operations = Vec::new();
+    for (position, container) in list.iter().enumerate() {
+        let planned = new.iter().find(|planned| container.get("name").and_then(Value::as_str) == Some(&planned.name));
+        if let Some(planned) = planned.filter(|planned| !planned.variables.is_empty()) {
+            let path = format!("/spec/containers/{position}/env");
+            operations.push(json!({"op": "add", "path": path, "value": env(container, planned)}));
+        }
+    }
+    let injected: Vec<&str> = done.iter().copied().filter(|name| !name.is_empty()).collect();
+    let injected: Vec<&str> = injected.into_iter().chain(new.iter().map(|planned| &*planned.name)).collect();
+    let mut wanted = Map::new();
+    wanted.insert(CONFIGURATION_ANNOTATION.to_owned(), json!(configuration));
+    wanted.insert(CONTAINERS_ANNOTATION.to_owned(), json!(injected.join(",")));
+    operations.extend(annotate(annotations, wanted));
+    operations
+}
+
+/// The variables of a container with those of the plan: in their own places where they are there, else behind all others.
+fn env(container: &Value, planned: &ContainerPlan) -> Value {
+    let mut list = container.get("env").and_then(Value::as_array).cloned().unwrap_or_default();
+    for variable in &planned.variables {
+        let place = list.iter().position(|known| known.get("name").and_then(Value::as_str) == Some(variable.name));
+        match place.and_then(|place| list.get_mut(place)) {
+            Some(known) => *known = entry(variable),
+            None => list.push(entry(variable)),
+        }
+    }
+    Value::Array(list)
+}
+
+fn annotate(known: Option<&Map<String, Value>>, wanted: Map<String, Value>) -> Vec<Value> {
+    if known.is_none() {
+        return vec![json!({"op": "add", "path": "/metadata/annotations", "value": wanted})];
+    }
+    let path = |name: &str| format!("/metadata/annotations/{}", name.replace('~', "~0").replace('/', "~1"));
+    wanted.into_iter().map(|(name, value)| json!({"op": "add", "path": path(&name), "value": value})).collect()
+}

@@ -1,0 +1,291 @@
+//! Pods as they are created: whose they are, what is done to them, and in which namespaces anybody looks.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Value, json};
+use tracesteward::api::{CONFIGURATION_ANNOTATION, CONTAINERS_ANNOTATION};
+use tracesteward::index::{Change, Child, Index, Pod, Snapshot, Source, Watched, WorkloadId, WorkloadKind};
+use tracesteward::plan::pod::{namespaces, plan_pod};
+use tracesteward::plan::{Planner, plan};
+
+use super::common::{NAMESPACE, cluster_policy, deployment, plain, policy, read, snapshot, workload_object, yaml};
+
+const ON: &str = "enabled: true, export: {endpoint: \"http://c:4317\"}";
+
+fn enabled(more: &str) -> String {
+    format!("{{{ON}{more}}}")
+}
+
+/// A pod with one container `app`; `metadata` in YAML.
+fn pod(metadata: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": yaml(metadata),
+        "spec": {"containers": [{"name": "app", "image": "registry:5000/shop/web:1.4@sha256:abc"}]}})
+}
+
+fn owned(api_version: &str, kind: &str, name: &str) -> Value {
+    let mut pod = pod("{generateName: x-, labels: {pod-template-hash: abc12}}");
+    pod["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": api_version, "kind": kind, "name": name, "uid": "1", "controller": true}]);
+    pod
+}
+
+/// Applies a patch as far as these are made: additions.
+fn patched(pod: &Value, operations: &[Value]) -> Value {
+    let mut pod = pod.clone();
+    for operation in operations {
+        assert_eq!(operation["op"], "add");
+        let (parent, last) = operation["path"].as_str().unwrap().rsplit_once('/').unwrap();
+        let last = last.replace("~1", "/").replace("~0", "~");
+        let parent = pod.pointer_mut(parent).unwrap_or_else(|| panic!("{operation}: no such place"));
+        match parent {
+            Value::Array(list) if last == "-" => list.push(operation["value"].clone()),
+            Value::Array(list) => list.insert(last.parse().unwrap(), operation["value"].clone()),
+            object => object[last] = operation["value"].clone(),
+        }
+    }
+    pod
+}
+
+fn value<'a>(pod: &'a Value, container: usize, name: &str) -> Option<&'a str> {
+    let env = pod["spec"]["containers"][container]["env"].as_array()?;
+    env.iter().find(|entry| entry["name"] == name)?["value"].as_str()
+}
+
+fn injected(snapshot: &Snapshot, pod: &Value) -> (WorkloadId, Value) {
+    let plan = plan_pod(snapshot, NAMESPACE, pod).expect("the pod is injected");
+    let patched = patched(pod, &plan.operations);
+    // The API server asks again where another webhook has changed something.
+    assert_eq!(plan_pod(snapshot, NAMESPACE, &patched), None, "{patched:#}");
+    (plan.workload, patched)
+}
+
+#[test]
+fn a_bare_pod_is_injected_in_place() {
+    let seen = snapshot(vec![policy("p", &enabled(", sampling: {ratio: 0.5}"))], &[]);
+    let mut bare = pod("{name: once, annotations: {\"a/b\": c}}");
+    bare["spec"]["containers"][0]["env"] = yaml("[{name: A, value: b}, {name: OTEL_SERVICE_NAME, value: own}]");
+    let (id, made) = injected(&seen, &bare);
+    assert_eq!((id.kind, id.name.as_str()), (WorkloadKind::Pod, "once"));
+    assert_eq!(value(&made, 0, "OTEL_EXPORTER_OTLP_ENDPOINT"), Some("http://c:4317"));
+    assert_eq!((value(&made, 0, "A"), value(&made, 0, "OTEL_SERVICE_NAME")), (Some("b"), Some("own")));
+    let attributes = value(&made, 0, "OTEL_RESOURCE_ATTRIBUTES").unwrap();
+    assert!(attributes.ends_with("service.version=1.4"), "the tag of the image: {attributes}");
+    assert!(!attributes.contains("k8s.deployment.name"), "{attributes}");
+    let annotations = &made["metadata"]["annotations"];
+    assert_eq!((&annotations["a/b"], &annotations[CONTAINERS_ANNOTATION]), (&json!("c"), &json!("app")));
+    assert_eq!(annotations[CONFIGURATION_ANNOTATION].as_str().unwrap().len(), 16);
+    // Nothing else.
+    let mut rest = made.clone();
+    rest["spec"]["containers"][0]["env"] = bare["spec"]["containers"][0]["env"].clone();
+    rest["metadata"]["annotations"] = bare["metadata"]["annotations"].clone();
+    assert_eq!(rest, bare);
+}
+
+#[test]
+fn names_that_are_made_anew_for_each_pod_are_no_services() {
+    let seen = snapshot(vec![policy("p", &enabled(""))], &[]);
+    let name = |pod: &Value| value(&injected(&seen, pod).1, 0, "OTEL_SERVICE_NAME").unwrap().to_owned();
+    assert_eq!(name(&pod("{name: once}")), "once");
+    assert_eq!(name(&pod("{generateName: batch-}")), "batch");
+    assert_eq!(name(&owned("argoproj.io/v1alpha1", "Workflow", "nightly")), "nightly");
+    // The ReplicaSet of something that is no Deployment.
+    let mut rollout = owned("apps/v1", "ReplicaSet", "web-abc12");
+    assert_eq!(name(&rollout), "web");
+    rollout["metadata"]["annotations"] = json!({"resource.opentelemetry.io/service.name": "named"});
+    assert_eq!(name(&rollout), "named");
+}
+
+#[test]
+fn whose_a_pod_is() {
+    let everything = [plain(), workload_object("batch/v1", "CronJob", "nightly", &json!({"spec": {"containers": []}}))];
+    let mut seen = snapshot(vec![policy("p", &enabled(", injection: {mode: Pod}"))], &everything);
+    let whose = |seen: &Snapshot, pod: &Value| {
+        let (id, made) = injected(seen, pod);
+        (format!("{} {}", id.kind, id.name), value(&made, 0, "OTEL_RESOURCE_ATTRIBUTES").unwrap().to_owned())
+    };
+    let (id, attributes) = whose(&seen, &owned("apps/v1", "ReplicaSet", "web-abc12"));
+    assert_eq!(id, "Deployment web", "by its name, where the ReplicaSet is newer than the index");
+    assert!(attributes.contains("k8s.deployment.name=web"), "{attributes}");
+    assert_eq!(whose(&seen, &owned("apps/v1", "ReplicaSet", "other-abc12")).0, "Pod x-");
+    assert_eq!(whose(&seen, &owned("batch/v1", "Job", "nightly-29384756")).0, "CronJob nightly");
+    assert_eq!(whose(&seen, &owned("batch/v1", "Job", "nightly-by-hand")).0, "Job nightly-by-hand");
+    assert_eq!(whose(&seen, &owned("apps/v1", "StatefulSet", "db")).0, "StatefulSet db");
+    let (id, attributes) = whose(&seen, &owned("apps/v1", "DaemonSet", "agent"));
+    assert_eq!(id, "DaemonSet agent");
+    assert!(attributes.contains("k8s.daemonset.name=agent"), "{attributes}");
+    let mut fixed = owned("v1", "Node", "node0");
+    assert_eq!(plan_pod(&seen, NAMESPACE, &fixed), None, "a static pod cannot be changed");
+    fixed = pod("{name: a, annotations: {kubernetes.io/config.mirror: x}}");
+    assert_eq!(plan_pod(&seen, NAMESPACE, &fixed), None);
+
+    // What the index has heard counts more than names.
+    let mut index = Index::new(None, [Source { watched: Watched::ReplicaSets, namespace: None }]);
+    let own = |name: &str| (NAMESPACE.to_owned(), Child::Job(name.to_owned()), None);
+    let child = (
+        NAMESPACE.to_owned(),
+        Child::ReplicaSet("web-abc12".to_owned()),
+        Some(WorkloadId {
+            namespace: NAMESPACE.to_owned(),
+            kind: WorkloadKind::Deployment,
+            name: "adopted".to_owned(),
+        }),
+    );
+    let jobs = Source { watched: Watched::JobOwners, namespace: None };
+    index.update(Change::Children(Source { watched: Watched::ReplicaSets, namespace: None }, vec![child]));
+    index.update(Change::Children(jobs, vec![own("nightly-29384756")]));
+    seen.namespaces.get_mut(NAMESPACE).unwrap().pods = index.snapshot().namespaces[NAMESPACE].pods.clone();
+    assert_eq!(whose(&seen, &owned("apps/v1", "ReplicaSet", "web-abc12")).0, "Deployment adopted");
+    assert_eq!(whose(&seen, &owned("batch/v1", "Job", "nightly-29384756")).0, "Job nightly-29384756");
+}
+
+#[test]
+fn pods_whose_template_is_written_are_left_alone() {
+    let everything = [plain(), workload_object("batch/v1", "CronJob", "nightly", &json!({"spec": {"containers": []}}))];
+    let of = |settings: &str, pod: &Value| {
+        let seen = snapshot(vec![policy("p", &format!("{{{settings}}}"))], &everything);
+        plan_pod(&seen, NAMESPACE, pod).is_some()
+    };
+    let (web, nightly) = (owned("apps/v1", "ReplicaSet", "web-abc12"), owned("batch/v1", "Job", "nightly-29384756"));
+    let job = owned("batch/v1", "Job", "once");
+    for (mode, expected) in [("", [false, false, true]), ("Pod", [true; 3]), ("None", [false; 3])] {
+        let mode = if mode.is_empty() { String::new() } else { format!(", injection: {{mode: {mode}}}") };
+        let done = [&web, &nightly, &job].map(|pod| of(&format!("{ON}{mode}"), pod));
+        assert_eq!(done, expected, "{mode}");
+    }
+    for off in ["enabled: false", "enabled: true", "enabled: true, export: {collectorRef: {name: nowhere}}"] {
+        assert!(!of(off, &job), "{off}");
+    }
+    let targets = |targets: &str| format!("{ON}, targets: [{targets}]");
+    assert!(!of(&targets("{kind: Deployment}"), &job));
+    assert!(!of(&targets("{kind: Job, name: another}"), &job));
+    assert!(of(&targets("{kind: Job, selector: {matchLabels: {pod-template-hash: abc12}}}"), &job));
+    assert!(!of(&targets("{kind: Pod}"), &job));
+    let mut collector = job;
+    collector["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "tracesteward"});
+    assert!(!of(ON, &collector), "the operator's own pods");
+    let seen = snapshot(vec![policy("p", &enabled(""))], &[]);
+    for odd in [
+        json!(null),
+        json!(1),
+        json!({"spec": 1}),
+        json!({"metadata": {"labels": 1}}),
+        json!({"spec": {"containers": {}}}),
+    ] {
+        assert_eq!(plan_pod(&seen, NAMESPACE, &odd), None, "{odd}");
+    }
+}
+
+#[test]
+fn a_container_that_comes_later_is_injected_by_itself() {
+    let seen = snapshot(vec![policy("p", &enabled(""))], &[]);
+    let (_, mut made) = injected(&seen, &pod("{name: once}"));
+    let before = made["spec"]["containers"][0].clone();
+    made["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "late", "image": "late"}));
+    made["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "istio-proxy", "image": "proxy"}));
+    let (_, again) = injected(&seen, &made);
+    assert_eq!(again["spec"]["containers"][0], before);
+    assert_eq!(value(&again, 1, "OTEL_SERVICE_NAME"), Some("once"));
+    assert_eq!(again["spec"]["containers"][2]["env"], json!(null), "known sidecars are not traced");
+    assert_eq!(again["metadata"]["annotations"][CONTAINERS_ANNOTATION], "app,late");
+}
+
+#[test]
+fn webhooks_are_asked_about_exactly_the_namespaces_that_need_it() {
+    let in_force = |policies: Vec<_>| {
+        let mut seen = snapshot(policies, &[plain()]);
+        for name in ["kube-system", "home", "other"] {
+            seen.namespaces.entry(name.to_owned()).or_default().labels = Some([].into());
+        }
+        seen.own_namespace = Some("home".to_owned());
+        namespaces(&seen).into_iter().collect::<Vec<_>>().join(" ")
+    };
+    let by = |settings: &str| in_force(vec![policy("p", settings)]);
+    assert_eq!(by(&enabled("")), NAMESPACE, "all workloads, Jobs and pods among them");
+    assert_eq!(by(&enabled(", targets: [{kind: Deployment}, {kind: CronJob}]")), "");
+    assert_eq!(by(&enabled(", targets: [{kind: Deployment}, {kind: Job}]")), NAMESPACE);
+    assert_eq!(by(&enabled(", targets: [{kind: Pod, name: a}]")), NAMESPACE);
+    assert_eq!(by(&enabled(", targets: [{kind: Deployment}], injection: {mode: Pod}")), NAMESPACE);
+    assert_eq!(by(&enabled(", injection: {mode: None}")), "");
+    assert_eq!(by("{enabled: false}"), "");
+    assert_eq!(by("{enabled: true}"), "", "not valid");
+    let above = |settings: &str| cluster_policy("above", settings);
+    let defaults = format!("{{defaults: {}}}", enabled(""));
+    assert_eq!(in_force(vec![above(&defaults)]), format!("other {NAMESPACE}"));
+    let some = format!("{{namespaceSelector: {{matchLabels: {{a: b}}}}, defaults: {}}}", enabled(""));
+    assert_eq!(in_force(vec![above(&some)]), "");
+    let only = policy("p", &enabled(", targets: [{kind: Deployment}]"));
+    assert_eq!(in_force(vec![above("{overrides: {injection: {mode: Pod}}}"), only.clone()]), NAMESPACE);
+    assert_eq!(in_force(vec![above("{defaults: {injection: {mode: Pod}}}"), only.clone()]), NAMESPACE);
+    assert_eq!(in_force(vec![above("{defaults: {sampling: {ratio: 1}}}"), only]), "");
+}
+
+/// What the index hears of a pod.
+fn heard(pod: &Value) -> Change {
+    let mut meta: ObjectMeta = serde_json::from_value(pod["metadata"].clone()).unwrap();
+    meta.namespace = Some(NAMESPACE.to_owned());
+    Change::Pod(Box::new(Pod::reduce(&meta).unwrap()))
+}
+
+#[test]
+fn pods_without_the_settings_in_force_are_counted() {
+    let mut index = Index::new(None, []);
+    let mut planner = Planner::default();
+    let mut take = |index: &mut Index, change: Change| {
+        let mut dirty = index.update(change);
+        planner.update(index.snapshot(), &mut dirty);
+        let snapshot = index.snapshot();
+        let found =
+            snapshot.namespaces[NAMESPACE].policies.get("p").map(|policy| planner.report(snapshot, policy).status);
+        // Kept up to date, or planned anew: the same.
+        let whole = plan(snapshot).0.policies.into_iter().find(|(id, _)| id.name == "p").map(|(_, status)| status);
+        assert_eq!(found, whole);
+        let found = found.unwrap_or_default();
+        let counts = found.workloads.unwrap_or_default();
+        let said: Vec<String> =
+            found.attention.iter().map(|said| format!("{} {}: {}", said.kind, said.name, said.message)).collect();
+        ((counts.matched, counts.injected, counts.stale), said.join("\n"))
+    };
+    let mode = |more: &str| Change::Policy(policy("p", &enabled(&format!(", injection: {{mode: Pod}}{more}"))), None);
+    take(&mut index, Change::Workload(read(&deployment("{}", "[{name: app, image: web}]")), None));
+    assert_eq!(take(&mut index, mode("")), ((1, 1, 0), String::new()));
+    let set = |name: &str| {
+        let parent = read(&plain()).id;
+        Change::Child(NAMESPACE.to_owned(), Child::ReplicaSet(name.to_owned()), Some(parent))
+    };
+    take(&mut index, set("web-abc12"));
+    let mut first = owned("apps/v1", "ReplicaSet", "web-abc12");
+    first["metadata"]["name"] = json!("web-abc12-1");
+    let mut second = injected(index.snapshot(), &first).1;
+    second["metadata"]["name"] = json!("web-abc12-2");
+    assert_eq!(take(&mut index, heard(&second)), ((1, 1, 0), String::new()));
+    let (counts, said) = take(&mut index, heard(&first));
+    assert_eq!(counts, (1, 1, 1));
+    assert!(said.starts_with("Deployment web: 1 of 2 pods were created without the settings"), "{said}");
+    assert!(said.ends_with("kubectl rollout restart deployment/web."), "{said}");
+    let (counts, said) = take(&mut index, mode(", propagators: [b3]"));
+    assert_eq!(counts, (1, 1, 1));
+    assert!(
+        said.contains("1 of 2 pods carry settings that are no longer in force, 1 were created without any"),
+        "{said}"
+    );
+    // What decides nothing in a pod makes none of them older.
+    take(&mut index, mode(""));
+    assert_eq!(take(&mut index, mode(", sampling: {tail: {ratio: 0.5}}, rollout: {maxConcurrent: 3}")).0, (1, 1, 1));
+    take(&mut index, Change::PodGone(NAMESPACE.to_owned(), "web-abc12-1".to_owned()));
+    assert_eq!(take(&mut index, mode("")), ((1, 1, 0), String::new()));
+
+    // Bare pods are workloads of their own.
+    let bare = pod("{name: once}");
+    assert_eq!(take(&mut index, heard(&bare)).0, (2, 1, 1));
+    let made = injected(index.snapshot(), &bare).1;
+    assert_eq!(take(&mut index, heard(&made)).0, (2, 2, 0));
+    // Adopted: no workload of its own any more.
+    let mut adopted = made;
+    adopted["metadata"]["ownerReferences"] = first["metadata"]["ownerReferences"].clone();
+    assert_eq!(take(&mut index, heard(&adopted)).0.0, 1);
+    let (counts, said) = take(&mut index, Change::Policy(policy("p", "{enabled: false}"), None));
+    assert_eq!(counts, (1, 0, 1), "switched off, and two pods go on: {said}");
+    assert!(said.contains("2 of 2 pods carry settings that are no longer in force"), "{said}");
+    take(&mut index, Change::ChildGone(NAMESPACE.to_owned(), Child::ReplicaSet("web-abc12".to_owned())));
+    let known = index.snapshot().namespaces[NAMESPACE].pods.configurations(&read(&plain()).id).count();
+    assert_eq!(known, 0);
+}
