@@ -1,8 +1,7 @@
 //! The operator on the cluster: installed by its chart, as a user does it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-use serde_json::Value;
 
 use crate::cluster::Cluster;
 
@@ -29,23 +28,35 @@ pub(crate) async fn install(cluster: &Cluster) -> Result<(), String> {
     ])?;
     cluster.wait_for_rollout(NAMESPACE, DEPLOYMENT, TIMEOUT).await?;
     // Applied by the operator itself, once it leads.
-    for object in ADMISSION {
-        cluster.wait_for(object, TIMEOUT, async || cluster.kubectl(&["get", object]).map(drop)).await?;
-    }
-    Ok(())
+    let webhook = ADMISSION[0];
+    cluster.wait_for(webhook, TIMEOUT, async || cluster.kubectl(&["get", webhook]).map(drop)).await
 }
 
 /// What the operator keeps for admission, beside the release.
-pub(crate) const ADMISSION: [&str; 3] = [
+const ADMISSION: [&str; 4] = [
     "validatingwebhookconfigurations/tracesteward",
+    "mutatingwebhookconfigurations/tracesteward",
     "mutatingadmissionpolicies/tracesteward-repair",
     "mutatingadmissionpolicybindings/tracesteward-repair",
 ];
 
+/// Whether there is an operator. Without one nobody writes a status, and the flows go on without it: what they fail by then is
+/// what they look at themselves.
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
 /// Stops the operator and leaves everything else of it in place.
 pub(crate) async fn stop(cluster: &Cluster) -> Result<(), String> {
+    STOPPED.store(true, Ordering::Relaxed);
     cluster.kubectl(&["scale", "-n", NAMESPACE, DEPLOYMENT, "--replicas=0"])?;
     gone(cluster, "the operator's pods", &["pods", "-n", NAMESPACE]).await
+}
+
+/// Starts it again.
+pub(crate) async fn start(cluster: &Cluster) -> Result<(), String> {
+    cluster.kubectl(&["scale", "-n", NAMESPACE, DEPLOYMENT, "--replicas=1"])?;
+    cluster.wait_for_rollout(NAMESPACE, DEPLOYMENT, TIMEOUT).await?;
+    STOPPED.store(false, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Uninstalls in the documented order: policies and collectors first, so that the operator takes out what it has put in; then the
@@ -74,19 +85,27 @@ pub(crate) async fn gone(cluster: &Cluster, what: &str, question: &[&str]) -> Re
     words.extend(question);
     let what = format!("{what}: gone");
     cluster
-        .wait_for(&what, TIMEOUT, async || match cluster.kubectl(&words)?.trim() {
+        .wait_for(&what, TIMEOUT, async || match cluster.kubectl(&words).or_else(unknown)?.trim() {
             "" => Ok(()),
             left => Err(format!("there are {}", left.replace('\n', ", "))),
         })
         .await
 }
 
-/// Waits until a policy has this reason in this condition, for its present generation, and returns its status.
+/// There is nothing of a kind that the API server does not have.
+pub(crate) fn unknown(reason: String) -> Result<String, String> {
+    if reason.contains("doesn't have a resource type") { Ok(String::new()) } else { Err(reason) }
+}
+
+/// Waits until a policy has this reason in this condition, for its present generation.
 pub(crate) async fn condition(
     cluster: &Cluster,
     policy: (&str, &str),
     condition: (&str, &str, &str),
-) -> Result<Value, String> {
+) -> Result<(), String> {
+    if STOPPED.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     let ((namespace, name), (kind, wanted, reason)) = (policy, condition);
     let what = format!("TracingPolicy {namespace}/{name}: {kind}={wanted} {reason}");
     cluster
@@ -99,7 +118,7 @@ pub(crate) async fn condition(
                 Some(found)
                     if current && found["status"] == wanted && (reason.is_empty() || found["reason"] == reason) =>
                 {
-                    Ok(status.clone())
+                    Ok(())
                 }
                 _ => Err(format!("its status is {status}")),
             }
@@ -111,6 +130,9 @@ pub(crate) async fn condition(
 pub(crate) async fn injected(cluster: &Cluster, namespace: &str, name: &str, count: u64) -> Result<(), String> {
     let what = format!("TracingPolicy {namespace}/{name} has {count} workloads injected");
     condition(cluster, (namespace, name), ("Ready", "True", "")).await?;
+    if STOPPED.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     cluster
         .wait_for(&what, TIMEOUT, async || {
             let object = cluster.get(namespace, &format!("tracingpolicies.tracesteward.io/{name}"))?;

@@ -51,6 +51,10 @@ async fn disabled(cluster: &Cluster, backend: &Backend<'_>, report: &mut Report)
     if answer["code"] != 0 || answer["trace_id"] != "0".repeat(32) {
         return Err(format!("the agent says {answer}").into());
     }
+    let log = cluster.logs(NAMESPACE, &format!("app={APP}"), "web")?;
+    if let Some(line) = log.lines().find(|line| line.contains("\"ERROR\"") || line.contains("Traceback")) {
+        return Err(format!("the application complains: {line}").into());
+    }
     nothing(backend)?;
     report.part("disabled", REQUESTS, 0, "none");
     Ok(())

@@ -27,6 +27,18 @@ pub(crate) async fn run(cluster: &Cluster, report: &mut Report) -> Result<(), Fa
     let before = pods(cluster)?;
     inject(cluster).await?;
 
+    report.step("Jobs are traced where the operator answers, and run where it does not");
+    for (job, answers) in [("answered", true), ("unanswered", false)] {
+        if !answers {
+            operator::stop(cluster).await?;
+        }
+        let traced = run_job(cluster, job).await?;
+        if traced != answers {
+            return Err(format!("the pod of Job {job} is {}traced", if traced { "" } else { "not " }).into());
+        }
+    }
+    operator::start(cluster).await?;
+
     report.step("disabled: everything is gone after the rollout");
     let disable = r#"{"spec":{"enabled":false}}"#;
     let policy = "tracingpolicies.tracesteward.io/everything";
@@ -66,6 +78,21 @@ async fn inject(cluster: &Cluster) -> Result<(), String> {
         }
     }
     rolled_out(cluster).await
+}
+
+/// Runs a Job to its end; whether its pod was traced.
+async fn run_job(cluster: &Cluster, name: &str) -> Result<bool, String> {
+    let command =
+        ["create", "job", name, "-n", NAMESPACE, "--image=local.test/python:1", "--", "python3", "-c", "pass"];
+    cluster.kubectl(&command)?;
+    cluster.wait_for_job(NAMESPACE, name, PATIENCE).await?;
+    let question = ["get", "pods", "-n", NAMESPACE, "-l", &format!("job-name={name}"), "-o", "json"];
+    let pods = cluster.kubectl(&question)?;
+    cluster.kubectl(&["delete", "job", name, "-n", NAMESPACE, "--wait", "--cascade=foreground"])?;
+    match ["OTEL_EXPORTER_OTLP_ENDPOINT", "tracesteward-python"].map(|part| pods.contains(part)) {
+        [variables, instrumentation] if variables == instrumentation => Ok(variables),
+        _ => Err(format!("the pod of Job {name} has a part of tracing alone: {pods}")),
+    }
 }
 
 async fn rolled_out(cluster: &Cluster) -> Result<(), String> {
@@ -120,9 +147,20 @@ fn pods(cluster: &Cluster) -> Result<Vec<String>, String> {
 
 /// Nothing in the cluster carries the operator's name any more.
 fn leftovers(cluster: &Cluster) -> Result<(), String> {
-    let kinds = "customresourcedefinitions,clusterroles,clusterrolebindings,validatingwebhookconfigurations,\
-                 mutatingwebhookconfigurations,mutatingadmissionpolicies,mutatingadmissionpolicybindings,namespaces";
-    let all = cluster.kubectl(&["get", kinds, "-o", "name"])?;
-    let left: Vec<_> = all.lines().filter(|name| name.contains("tracesteward")).collect();
+    let kinds = [
+        "customresourcedefinitions",
+        "clusterroles",
+        "clusterrolebindings",
+        "validatingwebhookconfigurations",
+        "mutatingwebhookconfigurations",
+        "mutatingadmissionpolicies",
+        "mutatingadmissionpolicybindings",
+        "namespaces",
+    ];
+    let mut left = Vec::new();
+    for kind in kinds {
+        let names = cluster.kubectl(&["get", kind, "-o", "name"]).or_else(operator::unknown)?;
+        left.extend(names.lines().filter(|name| name.contains("tracesteward")).map(str::to_owned));
+    }
     if left.is_empty() { Ok(()) } else { Err(format!("left behind: {}", left.join(", "))) }
 }

@@ -12,7 +12,8 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::time::Instant;
 
-use futures::FutureExt;
+use futures::future::join_all;
+use futures::{FutureExt, StreamExt, stream};
 
 use crate::cluster::Cluster;
 use crate::operator;
@@ -64,10 +65,12 @@ pub(crate) async fn run(cluster: &Cluster, selection: &Selection<'_>) -> bool {
         cluster.report("operator");
         return false;
     }
-    let mut outcomes = Vec::new();
-    for flow in flows {
-        outcomes.push(go(cluster, flow).await);
-    }
+    let outcomes = if selection.without_operator {
+        // All of them wait in vain: together that takes no longer than one.
+        join_all(flows.into_iter().map(|flow| go(cluster, flow))).await
+    } else {
+        stream::iter(flows).then(|flow| go(cluster, flow)).collect().await
+    };
     say!("\n{}", table::render(&outcomes));
     for outcome in &outcomes {
         if let Some(failure) = &outcome.failure {
