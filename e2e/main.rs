@@ -78,7 +78,13 @@ fn main() -> ExitCode {
     match (&arguments.inside, given) {
         (Some(folder), _) => runtime.block_on(inside(&arguments, folder)),
         (None, Some(kubeconfig)) => runtime.block_on(elsewhere(&arguments, Path::new(&kubeconfig))),
-        (None, None) => runtime.block_on(sandbox::run()),
+        (None, None) => match images(&arguments.images) {
+            Ok(_) => runtime.block_on(sandbox::run()),
+            Err(reason) => {
+                eprintln!("e2e: no images ({reason}): e2e/images/build.sh {} builds them", arguments.images.display());
+                ExitCode::from(2)
+            }
+        },
     }
 }
 
@@ -86,7 +92,7 @@ fn main() -> ExitCode {
 /// owner's to keep or remove.
 async fn inside(arguments: &Arguments, folder: &Path) -> ! {
     sandbox::end_with_the_owner();
-    let images = images(&arguments.images);
+    let images = images(&arguments.images).unwrap_or_else(|reason| panic!("{reason}"));
     let cluster = Cluster::start(&images, folder).await;
     let passed = flows::run(&cluster, &arguments.selection()).await;
     if arguments.keep {
@@ -108,7 +114,7 @@ async fn elsewhere(arguments: &Arguments, kubeconfig: &Path) -> ExitCode {
     if arguments.keep {
         say!("kept: the namespaces that the flows made");
     } else {
-        cluster.stop().await;
+        cluster.stop();
     }
     exit_code(passed)
 }
@@ -117,11 +123,17 @@ fn exit_code(passed: bool) -> ExitCode {
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Without these there is no node.
+const NEEDED: [&str; 2] = ["pause.tar", "coredns.tar"];
+
 /// The archives in `folder`.
-fn images(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("images in {}: {error}", folder.display()));
-    let mut images: Vec<_> = entries.map(|entry| entry.expect("a folder can be read").path()).collect();
+fn images(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut images: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     images.retain(|path| path.extension().is_some_and(|extension| extension == "tar"));
     images.sort();
-    images
+    match NEEDED.iter().find(|needed| !images.iter().any(|image| image.ends_with(needed))) {
+        Some(missing) => Err(format!("{missing} is not in {}", folder.display())),
+        None => Ok(images),
+    }
 }

@@ -1,4 +1,5 @@
 //! What a run says: lines, and a table at the end.
+#![allow(dead_code, reason = "not every helper is in use at all times")]
 
 use std::fmt;
 use std::io::Write;

@@ -1,4 +1,5 @@
 //! The cluster that the flows use: the own node, or one that somebody else runs.
+#![allow(dead_code, reason = "not every helper is in use at all times")]
 
 mod report;
 mod wait;
@@ -123,8 +124,8 @@ impl Cluster {
         folder
     }
 
-    /// Leaves the cluster: an own node ends with the sandbox; elsewhere, the flows' namespaces are deleted.
-    pub(crate) async fn stop(self) {
+    /// Leaves the cluster: an own node ends with the sandbox; elsewhere, the flows' namespaces are deleted. Blocks the thread.
+    pub(crate) fn stop(self) {
         if self.node.is_some() {
             return;
         }

@@ -36,16 +36,21 @@ impl Cluster {
         }
     }
 
-    /// Waits until a workload (`deployment/NAME`, ...) is rolled out.
+    /// Waits until a workload (`deployment/NAME`, ...) is rolled out; ends at once where its rollout has failed.
     pub(crate) async fn wait_for_rollout(
         &self,
         namespace: &str,
         workload: &str,
         timeout: Duration,
     ) -> Result<(), String> {
-        let timeout = format!("--timeout={}s", timeout.as_secs());
-        let status = self.kubectl(&["rollout", "status", "-n", namespace, workload, &timeout]);
-        status.map(drop).map_err(|reason| format!("{reason}\n{}", self.pods(namespace)))
+        let what = format!("{workload} in {namespace} is rolled out");
+        let ended = self.wait_for(&what, timeout, async || {
+            match self.kubectl(&["rollout", "status", "-n", namespace, workload, "--timeout=1s"]) {
+                Err(reason) if reason.contains("exceeded its progress deadline") => Ok(Err(reason)),
+                answer => answer.map(|_| Ok(())),
+            }
+        });
+        ended.await.and_then(|ended| ended).map_err(|reason| format!("{reason}\n{}", self.pods(namespace)))
     }
 
     /// Waits until an object (`KIND/NAME`) has this condition, with the status `True`.

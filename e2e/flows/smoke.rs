@@ -87,7 +87,7 @@ pub(crate) async fn run(cluster: &Cluster, report: &mut Report) -> Result<(), Fa
         return Err(format!("the guest's log is {log:?}").into());
     }
 
-    report.step("the same Service, from the node, as the API server reaches webhooks");
+    report.step("the same Service, through the API server");
     let path = format!("/api/v1/namespaces/{NAMESPACE}/services/greeter:80/proxy/");
     let answer = cluster.kubectl(&["get", "--raw", &path])?;
     if answer != GREETING {

@@ -105,15 +105,12 @@ fn wait(mut child: Child) -> ExitStatus {
 
 /// Waits for the end of what has been told to end, and does not wait for ever.
 async fn leave(mut waiting: tokio::task::JoinHandle<ExitStatus>, pid: u32) -> ExitStatus {
-    let status = match tokio::time::timeout(PATIENCE, &mut waiting).await {
-        Ok(status) => status,
-        Err(_) => {
-            // Not yet waited for, so the id is still the child's; and `--kill-child` takes the sandbox along.
-            drop(Command::new("sh").args(["-c", "kill -KILL \"$1\"", "sh", &pid.to_string()]).status());
-            waiting.await
-        }
-    };
-    status.expect("waiting does not panic")
+    if let Ok(status) = tokio::time::timeout(PATIENCE, &mut waiting).await {
+        return status.expect("waiting does not panic");
+    }
+    // Not yet waited for, so the id is still the child's; and `--kill-child` takes the sandbox along.
+    drop(Command::new("sh").args(["-c", "kill -KILL \"$1\"", "sh", &pid.to_string()]).status());
+    waiting.await.expect("waiting does not panic")
 }
 
 /// Ends at Ctrl-C or SIGTERM.

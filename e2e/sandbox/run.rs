@@ -26,8 +26,11 @@ impl Run {
     /// Makes the folder and the cgroups.
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir().expect("a temporary folder").keep();
-        let lock = File::create(folder.join(LOCK)).expect("the folder is writable");
+        // Locked before it has its name, or another run could take this one for an old one.
+        let unnamed = folder.join("lock.new");
+        let lock = File::create(&unnamed).expect("the folder is writable");
         lock.lock().expect("a new file is not locked");
+        fs::rename(&unnamed, folder.join(LOCK)).expect("the folder is writable");
         cgroup::make(&name(&folder));
         Self { folder, _lock: lock }
     }
