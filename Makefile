@@ -76,7 +76,7 @@ demo: ## show the main job, from an empty control plane
 	$(CARGO) build --locked
 	$(CARGO) run --locked --quiet --example demo
 
-# `make e2e FLOW=smoke KEEP=1`
+# `make e2e FLOW=smoke KEEP=1`; `make e2e WITHOUT_OPERATOR=1`: every flow has to fail
 .PHONY: e2e
 e2e: ## run the flows on a real node of its own (root), or on the cluster of E2E_KUBECONFIG; FLOW=name, KEEP=1
 ifndef E2E_KUBECONFIG
@@ -87,7 +87,7 @@ endif
 ifndef E2E_KUBECONFIG
 	@OPERATOR=$(BUILT)/tracesteward e2e/images/build.sh target/e2e/images
 endif
-	@exec $(BUILT)/examples/e2e $(if $(KEEP),--keep) $(FLOW)
+	@exec $(BUILT)/examples/e2e $(if $(KEEP),--keep) $(if $(WITHOUT_OPERATOR),--without-operator) $(FLOW)
 
 .PHONY: e2e-clean
 e2e-clean: ## remove what killed runs of `make e2e` have left

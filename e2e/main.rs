@@ -15,9 +15,11 @@ mod support;
 #[macro_use]
 mod table;
 
+mod backend;
 mod cluster;
 mod flows;
 mod node;
+mod operator;
 mod sandbox;
 
 use std::fs;
@@ -39,6 +41,9 @@ struct Arguments {
     /// Leave the node up after the flows, until Ctrl-C
     #[arg(long)]
     keep: bool,
+    /// Stop the operator before it can do anything: the run passes where every flow fails
+    #[arg(long)]
+    without_operator: bool,
     /// The folder with the images (docker-archives, *.tar)
     #[arg(long, default_value = "target/e2e/images", value_name = "FOLDER")]
     images: PathBuf,
@@ -48,6 +53,12 @@ struct Arguments {
     /// Run inside the sandbox that has this folder
     #[arg(long, hide = true, value_name = "FOLDER")]
     inside: Option<PathBuf>,
+}
+
+impl Arguments {
+    fn selection(&self) -> flows::Selection<'_> {
+        flows::Selection { names: &self.flows, without_operator: self.without_operator }
+    }
 }
 
 fn main() -> ExitCode {
@@ -83,7 +94,7 @@ async fn inside(arguments: &Arguments, folder: &Path) -> ! {
     sandbox::end_with_the_owner();
     let images = images(&arguments.images).unwrap_or_else(|reason| panic!("{reason}"));
     let cluster = Cluster::start(&images, folder).await;
-    let passed = flows::run(&cluster, &arguments.flows).await;
+    let passed = flows::run(&cluster, &arguments.selection()).await;
     if arguments.keep {
         say!("\n{}\nCtrl-C stops and removes everything.", cluster.invitation());
         std::future::pending::<()>().await;
@@ -95,8 +106,9 @@ async fn inside(arguments: &Arguments, folder: &Path) -> ! {
 async fn elsewhere(arguments: &Arguments, kubeconfig: &Path) -> ExitCode {
     say!("The cluster of {}: no node is started, and the images (local.test/...) must be there.", kubeconfig.display());
     let cluster = Cluster::existing(kubeconfig).await;
+    let selection = arguments.selection();
     let passed = tokio::select! {
-        passed = flows::run(&cluster, &arguments.flows) => passed,
+        passed = flows::run(&cluster, &selection) => passed,
         () = sandbox::stop_signal() => false,
     };
     if arguments.keep {
