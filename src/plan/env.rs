@@ -185,9 +185,9 @@ fn switches(settings: &Settings, values: &mut Values) {
         }
         // On by itself where the agent runs; each logging library has its own switch.
         (Some(false), Some(Language::Java)) => {
-            ["LOGBACK_MDC", "LOG4J_CONTEXT_DATA", "LOG4J_MDC", "JBOSS_LOGMANAGER_MDC"]
-                .iter()
-                .for_each(|library| values.literal(&format!("OTEL_INSTRUMENTATION_{library}_ENABLED"), "false"));
+            for library in ["LOGBACK_MDC", "LOG4J_CONTEXT_DATA", "LOG4J_MDC", "JBOSS_LOGMANAGER_MDC"] {
+                values.literal(&format!("OTEL_INSTRUMENTATION_{library}_ENABLED"), "false");
+            }
         }
         _ => {}
     }

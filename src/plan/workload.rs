@@ -240,7 +240,9 @@ fn with(snapshot: &Snapshot, workload: &Workload, attachment: &Attachment<'_>, d
     let agent = instrument::Intent::of(settings, home, workload, &selected, decision == Decision::AtPods);
     let containers = selected.into_iter().map(|container| {
         let mut plan = inject::yield_to_user(container, env::variables(&inputs, &container.name));
-        agent.iter().for_each(|agent| agent.instrument(container, &mut plan));
+        if let Some(agent) = &agent {
+            agent.instrument(container, &mut plan);
+        }
         plan
     });
     let containers = containers.collect();
