@@ -1,4 +1,5 @@
 //! What the operator writes into workloads, and what it says about it: against a real API server, under the chart's rights.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failing helper is a failing test")]
 
 mod fixtures;
 #[path = "injection/instrumentation.rs"]

@@ -101,7 +101,8 @@ async fn what_others_change_is_no_reason_to_write() {
     }
     world.kubectl(&["annotate", "tracingpolicies.tracesteward.io", "all", "a=b"]).success();
     world.kubectl(&["create", "configmap", "unrelated"]).success();
-    world.kubectl(&["run", "bare", "--image=registry.example/bare:1"]).success();
+    // A bare pod would be a workload of the policy.
+    world.kubectl(&["create", "secret", "generic", "unrelated"]).success();
     consistently("nothing is written", Duration::from_secs(5), async || {
         let writes = lines(&world.writes(mark));
         writes.is_empty().then_some(()).ok_or_else(|| format!("{writes:#?}"))

@@ -4,7 +4,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{View, no_effect, tally::name_for};
+use super::{
+    View, no_effect,
+    tally::{comes_and_goes, name_for},
+};
 use crate::{
     api::{InjectionMode, Management, condition as types},
     diagnostics::{Diagnostic, Severity},
@@ -214,8 +217,9 @@ fn not_hooked(view: &View<'_>) -> Option<State> {
         return None;
     }
     let mode = view.policy.spec().and_then(|spec| spec.settings.injection.as_ref()?.mode);
+    let mut targets = view.policy.targets().iter();
     match view.snapshot.hook {
-        PodHook::Off if view.tally.at_pods > 0 || mode == Some(InjectionMode::Pod) => {
+        PodHook::Off if mode == Some(InjectionMode::Pod) || targets.any(|target| comes_and_goes(target.kind)) => {
             let message = "Pods are injected as they are created, by the webhook, which the operator does not serve or may not set up.";
             Some(State::new("False", "NoWebhook", message))
         }

@@ -32,8 +32,6 @@ struct Share {
     in_place: bool,
     pending: bool,
     overridden: bool,
-    /// Whether its pods are injected as they are created.
-    at_pods: bool,
     stale: bool,
     has_container: bool,
     /// Positions of the targets that mean the workload.
@@ -58,8 +56,6 @@ pub struct Tally {
     pub(super) won: usize,
     /// Those of them that have a selected container.
     pub(super) with_container: usize,
-    /// Those whose pods are injected as they are created.
-    pub(super) at_pods: usize,
     targets: BTreeMap<usize, usize>,
     containers: BTreeMap<usize, usize>,
     pub(super) services: BTreeMap<String, BTreeSet<WorkloadId>>,
@@ -125,7 +121,6 @@ impl Tally {
         counts.pending += one(share.pending);
         counts.overridden += one(share.overridden);
         counts.stale += one(share.stale);
-        add(&mut self.at_pods, share.at_pods, by);
         add(&mut self.won, share.won, by);
         add(&mut self.with_container, share.won && share.has_container, by);
         share.targets.iter().for_each(|target| tick(&mut self.targets, *target, by));
@@ -211,7 +206,6 @@ fn share(
         Decision::AtPods => workload.id.kind != WorkloadKind::Pod || !aged.is_stale(),
         Decision::Excluded | Decision::Withdraw | Decision::Manual => false,
     };
-    share.at_pods = plan.decision == Decision::AtPods;
     share.stale = aged.is_stale();
     share.pending = plan.needs_write;
     share.overridden = plan.is_overridden();
