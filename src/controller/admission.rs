@@ -32,6 +32,8 @@ use crate::{
 const DENIED: Duration = Duration::from_secs(300);
 /// When a policy that the API server refused is tried again: it may have been upgraded.
 const REFUSED: Duration = Duration::from_secs(3600);
+/// How long an API server may take to follow what was written.
+const SETTLE: Duration = Duration::from_secs(1);
 /// How often somebody looks whether everything is still there.
 const PERIOD: Duration = Duration::from_secs(30);
 /// The versions in which the API server may serve admission policies that mutate, the best first.
@@ -125,8 +127,12 @@ pub(super) async fn reconcile(context: &Context) -> Reconciled {
     let outcome = match keep(context, admission).await {
         Ok(hook) => {
             keeper.is_denied.store(false, Ordering::Relaxed);
-            changes.extend(hook.map(Change::Hook));
-            Outcome::Again(admission.map_or(PERIOD, Admission::period))
+            let period = admission.map_or(PERIOD, Admission::period);
+            let is_settling = hook == Hooked::Written;
+            if let Hooked::Known(hook) = hook {
+                changes.push(Change::Hook(hook));
+            }
+            Outcome::Again(if is_settling { SETTLE.min(period) } else { period })
         }
         Err(Trouble::Apply(error @ ApplyError::Forbidden(_))) => {
             if !keeper.is_denied.swap(true, Ordering::Relaxed) {
@@ -145,8 +151,19 @@ pub(super) async fn reconcile(context: &Context) -> Reconciled {
     Reconciled::new(outcome, changes)
 }
 
-/// One part that fails holds up no other. Says where pods are looked at now, where that is known.
-async fn keep(context: &Context, admission: Option<&Admission>) -> Result<Option<PodHook>, Trouble> {
+/// What is known of where pods are looked at.
+#[derive(Debug, PartialEq, Eq)]
+enum Hooked {
+    /// Nothing.
+    Unknown,
+    /// It was written just now: the API server takes a moment to follow.
+    Written,
+    /// This, for some time.
+    Known(PodHook),
+}
+
+/// One part that fails holds up no other. Says where pods are looked at now.
+async fn keep(context: &Context, admission: Option<&Admission>) -> Result<Hooked, Trouble> {
     let bundle = match admission {
         Some(admission) => bundle(context, admission).await.map(Some),
         None => Ok(None),
@@ -159,7 +176,7 @@ async fn keep(context: &Context, admission: Option<&Admission>) -> Result<Option
         admission.note_leader(authorized.as_ref().err().filter(|error| error.is_forbidden()).map(ToString::to_string));
     }
     let Some(managed) = context.keeper.managed.as_ref().filter(|_| context.leads()) else {
-        return authorized.map(|()| None);
+        return authorized.map(|()| Hooked::Unknown);
     };
     // Written without its owner, a configuration would outlive the operator.
     let (owner, looked_up) = match owner(&context.client, managed).await {
@@ -176,7 +193,7 @@ async fn keep(context: &Context, admission: Option<&Admission>) -> Result<Option
         owner: owner.as_ref(),
     });
     let validated = match &hook {
-        Some(hook) => write(context, &hook.validating()).await,
+        Some(hook) => write(context, &hook.validating()).await.map(drop),
         // Nobody serves it, and nobody is about to.
         None if admission.is_none() && !context.keeper.own_namespace.is_empty() => {
             let removed = remove(context, WEBHOOKS, VALIDATING, NAME).await;
@@ -187,8 +204,8 @@ async fn keep(context: &Context, admission: Option<&Admission>) -> Result<Option
         None => Ok(()),
     };
     let hooked = match &hook {
-        Some(hook) => pods(context, hook).await.map(Some),
-        None => Ok(None),
+        Some(hook) => pods(context, hook).await,
+        None => Ok(Hooked::Unknown),
     };
     if looked_up.is_err() {
         return authorized.and(validated).and(looked_up).and(hooked);
@@ -198,24 +215,26 @@ async fn keep(context: &Context, admission: Option<&Admission>) -> Result<Option
 }
 
 /// Has pods looked at in exactly the namespaces where policies want that.
-async fn pods(context: &Context, hook: &Hook<'_>) -> Result<PodHook, Trouble> {
+async fn pods(context: &Context, hook: &Hook<'_>) -> Result<Hooked, Trouble> {
     let namespaces: BTreeSet<String> = {
         let index = context.index();
         namespaces(index.snapshot())
     };
     if namespaces.is_empty() {
         remove(context, WEBHOOKS, MUTATING, PODS).await?;
-    } else {
-        write(context, &hook.pods(&namespaces)).await?;
+    } else if write(context, &hook.pods(&namespaces)).await? {
+        return Ok(Hooked::Written);
     }
-    Ok(PodHook::In(namespaces))
+    Ok(Hooked::Known(PodHook::In(namespaces)))
 }
 
-async fn write(context: &Context, wanted: &Value) -> Result<(), Trouble> {
-    if context.leads() && apply_configuration(&context.client, wanted).await? {
+/// Says whether anything was written.
+async fn write(context: &Context, wanted: &Value) -> Result<bool, Trouble> {
+    let is_written = context.leads() && apply_configuration(&context.client, wanted).await?;
+    if is_written {
         tracing::info!(kind = wanted["kind"].as_str(), name = wanted["metadata"]["name"].as_str(), "written");
     }
-    Ok(())
+    Ok(is_written)
 }
 
 async fn remove(context: &Context, api_version: &str, kind: &str, name: &str) -> Result<(), Trouble> {
