@@ -72,7 +72,7 @@ async fn without_secret(cluster: &Cluster, backend: &Backend<'_>, report: &mut R
     cluster
         .wait_for("the exporter is refused", PATIENCE, async || {
             let log = cluster.logs(NAMESPACE, &format!("app={APP}"), "web")?;
-            if log.contains("401") { Ok(()) } else { Err(log) }
+            if log.contains("401") { Ok(()) } else { Err("its log has no 401".to_owned()) }
         })
         .await?;
     nothing(backend)?;
@@ -124,7 +124,8 @@ async fn outage(cluster: &Cluster, backend: &Backend<'_>, report: &mut Report) -
         let killed = cluster
             .kubectl(&["delete", "pods", "-n", PLATFORM, "-l", "app=backend", "--grace-period=0", "--force"])
             .and_then(|_| scale("--replicas=0"));
-        killed.and(requests.join().unwrap_or_else(|_| Err("the load panicked".to_owned())))
+        let served = requests.join().unwrap_or_else(|_| Err("the load panicked".to_owned()));
+        killed.and(served)
     })?;
     report.step(format!("requests went on: {} sent, {} failed", during.sent, during.failed));
 
