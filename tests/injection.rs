@@ -1,6 +1,8 @@
 //! What the operator writes into workloads, and what it says about it: against a real API server, under the chart's rights.
 
 mod fixtures;
+#[path = "injection/instrumentation.rs"]
+mod instrumentation;
 #[path = "injection/lifecycle.rs"]
 mod lifecycle;
 #[path = "injection/quiet.rs"]

@@ -211,7 +211,8 @@ pub fn is_reserved_attribute(name: &str) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Instrumentation {
-    /// The image that carries the instrumentation, in the layout of the OpenTelemetry operator's images.
+    /// The image that carries the instrumentation, in the layout of the OpenTelemetry operator's images; absent: the public
+    /// image of the language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub image: Option<String>,
@@ -230,7 +231,8 @@ pub struct GenAi {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Logs {
-    /// Whether log records carry the trace's and the span's id.
+    /// Whether log records carry the trace's and the span's id. Python has a switch; the agents for Java and Node.js do it by
+    /// themselves and can be told not to; nothing is known of other languages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<bool>,
 }

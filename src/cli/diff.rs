@@ -33,6 +33,7 @@ use crate::{
             CollectorDifference, Difference, Known, PolicyDifference, Readiness, VariableChange, WorkloadDifference,
             difference,
         },
+        instrument::InstrumentationPlan,
         plan,
     },
 };
@@ -182,6 +183,12 @@ fn workload_words(workload: &WorkloadDifference, style: Style) -> String {
     let decision = if was == will_be { will_be.to_owned() } else { format!("{was} -> {will_be}") };
     let by = workload.policy.as_ref().map(|policy| format!(" by {}", policy.described())).unwrap_or_default();
     let mut text = format!("  {} ({rollout}): {decision}{by}\n", style.bold(&visible(&workload.id.to_string())));
+    if let Some((before, after)) = &workload.instrumentation {
+        let words = |plan: &InstrumentationPlan| format!("instrumentation {} ({})", plan.image, plan.agent.as_str());
+        let shown = |plan: &InstrumentationPlan| visible(&words(plan));
+        before.iter().for_each(|plan| say(&mut text, format!("    {}", style.removed(&format!("- {}", shown(plan))))));
+        after.iter().for_each(|plan| say(&mut text, format!("    {}", style.added(&format!("+ {}", shown(plan))))));
+    }
     let mut container = None;
     for change in &workload.variables {
         if container != Some(&change.container) {
@@ -295,6 +302,12 @@ fn workload_value(workload: &WorkloadDifference) -> Value {
         "ownTemplate": workload.own_template,
         "before": workload.before.as_str(), "after": workload.after.as_str(),
         "policy": workload.policy.as_ref().map(id_value),
+        "instrumentation": workload.instrumentation.as_ref().map(|(before, after)| {
+            let of = |plan: &Option<InstrumentationPlan>| {
+                plan.as_ref().map(|plan| json!({"language": plan.agent.as_str(), "image": plan.image}))
+            };
+            json!({"before": of(before), "after": of(after)})
+        }),
         "variables": variables.collect::<Vec<_>>(),
     })
 }

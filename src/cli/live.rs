@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, Config,
     api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
@@ -21,8 +22,8 @@ use super::Exit;
 use crate::{
     api::{ClusterTracingPolicy, TracingCollector, TracingPolicy},
     index::{
-        MANAGED_BY, MANAGED_BY_LABEL, OwnedKind, PolicyId, SecretId, SecretState, Snapshot, Watched, WorkloadId,
-        WorkloadKind, raw::read_workload,
+        Change, Child, Index, LivingPod, MANAGED_BY, MANAGED_BY_LABEL, OwnedKind, PodDefaults, PolicyId, SecretId,
+        SecretState, Snapshot, Watched, WorkloadId, WorkloadKind, raw::read_workload,
     },
     plan::{Plan, difference::Rollout},
     watch::{cluster_policy_from, collector_from, look_at, look_at_key, owned_from, policy_from},
@@ -124,8 +125,26 @@ pub(super) struct Live {
     pub(super) rollouts: BTreeMap<WorkloadId, Rollout>,
     /// The workloads of [`Scope::whole`].
     pub(super) whole: BTreeMap<WorkloadId, Value>,
+    /// Pods, and what lies between them and their workloads.
+    pods: Pods,
     /// What may be listed, and where: `None` is everywhere.
     pub(super) seen: Vec<(Watched, Option<String>)>,
+}
+
+/// An index of pods alone.
+#[derive(Debug)]
+struct Pods(Index);
+
+impl Default for Pods {
+    fn default() -> Self {
+        Self(Index::new(None, []))
+    }
+}
+
+impl Pods {
+    fn update(&mut self, change: Change) {
+        drop(self.0.update(change));
+    }
 }
 
 /// Reads the state of a cluster.
@@ -134,11 +153,15 @@ pub(super) async fn load(client: &Client, scope: &Scope) -> Result<Live, LiveErr
     let kinds = [Watched::Namespaces, Watched::ClusterPolicies, Watched::Policies, Watched::Collectors]
         .into_iter()
         .chain(WorkloadKind::ALL.into_iter().map(Watched::Workloads))
+        .chain([Watched::ReplicaSets])
         .chain(OwnedKind::ALL.into_iter().map(Watched::Owned));
     for watched in kinds {
         live.read(client, watched, scope).await?;
     }
     progress("");
+    for (name, known) in &live.pods.0.snapshot().namespaces {
+        live.snapshot.namespaces.entry(name.clone()).or_default().pods = known.pods.clone();
+    }
     Ok(live)
 }
 
@@ -160,7 +183,8 @@ enum Denied {
 impl Live {
     async fn read(&mut self, client: &Client, watched: Watched, scope: &Scope) -> Result<(), LiveError> {
         // What is of the cluster, or may be referred to from any namespace, is looked for everywhere.
-        let wide = scope.everywhere || !matches!(watched, Watched::Policies | Watched::Workloads(_));
+        let wide =
+            scope.everywhere || !matches!(watched, Watched::Policies | Watched::Workloads(_) | Watched::ReplicaSets);
         if wide {
             match self.list(client, watched, None, scope).await? {
                 Ok(()) => {
@@ -237,7 +261,9 @@ impl Live {
             Watched::Namespaces => {
                 let labels = object.metadata.labels.unwrap_or_default();
                 let name = object.metadata.name.unwrap_or_default();
-                self.snapshot.namespaces.entry(name).or_default().labels = Some(labels);
+                let namespace = self.snapshot.namespaces.entry(name).or_default();
+                namespace.labels = Some(labels);
+                namespace.pod_defaults = PodDefaults::read(&object.metadata.annotations.unwrap_or_default());
             }
             Watched::Policies => {
                 let policy = policy_from(&object).0;
@@ -255,8 +281,9 @@ impl Live {
                 self.snapshot.collectors.insert(collector.id.clone(), collector);
             }
             Watched::Workloads(kind) => self.workload(kind, object, scope),
-            // Not read here.
-            Watched::ReplicaSets | Watched::JobOwners | Watched::Pods => {}
+            Watched::ReplicaSets => self.child(Child::ReplicaSet, &object.metadata),
+            // With the workloads of these kinds.
+            Watched::JobOwners | Watched::Pods => {}
             Watched::Owned(kind) => {
                 if let Some(owned) = owned_from(kind, object) {
                     self.snapshot.owned.insert(owned.id.clone(), owned);
@@ -265,7 +292,24 @@ impl Live {
         }
     }
 
+    /// What lies between pods and their workloads.
+    fn child(&mut self, child: fn(String) -> Child, meta: &ObjectMeta) {
+        let child = child(meta.name.clone().unwrap_or_default());
+        let parent = child.parent(meta);
+        self.pods.update(Change::Child(meta.namespace.clone().unwrap_or_default(), child, parent));
+    }
+
     fn workload(&mut self, kind: WorkloadKind, object: DynamicObject, scope: &Scope) {
+        let phase = object.data.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default();
+        match kind {
+            WorkloadKind::Job => self.child(Child::Job, &object.metadata),
+            WorkloadKind::Pod if !matches!(phase, "Succeeded" | "Failed") => {
+                if let Some(pod) = LivingPod::reduce(&object.metadata) {
+                    self.pods.update(Change::Pod(Box::new(pod)));
+                }
+            }
+            _ => {}
+        }
         let mut value = serde_json::to_value(object).unwrap_or_default();
         // The items of a list do not say what they are.
         value["apiVersion"] = kind.api_version().into();

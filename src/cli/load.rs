@@ -19,7 +19,7 @@ use crate::{
         format::{Summary, sort},
         source::{Document, Reading, repeated},
     },
-    index::{Collector, Policy, SecretState, Snapshot, raw::read_workload},
+    index::{Collector, PodDefaults, Policy, SecretState, Snapshot, raw::read_workload},
     plan::{Plan, assumptions, collector::is_sendable, plan, read_cluster_policy, read_collector, read_policy},
 };
 
@@ -270,12 +270,18 @@ impl Intake<'_> {
 
     fn labels(&mut self, document: &Document) {
         let Some(ObjectId { name, .. }) = document.object().filter(|id| !id.name.is_empty()) else { return };
-        let labels = document.value().pointer("/metadata/labels").and_then(Value::as_object);
         let text = |(label, value): (&String, &Value)| Some((label.clone(), value.as_str()?.to_owned()));
-        let mut labels: BTreeMap<_, _> = labels.into_iter().flatten().filter_map(text).collect();
+        let map = |pointer: &str| -> BTreeMap<_, _> {
+            let map = document.value().pointer(pointer).and_then(Value::as_object);
+            map.into_iter().flatten().filter_map(text).collect()
+        };
+        let (mut labels, pods) = (map("/metadata/labels"), PodDefaults::read(&map("/metadata/annotations")));
         labels.insert("kubernetes.io/metadata.name".to_owned(), name.clone());
         // An apply leaves labels alone that it does not name.
-        self.snapshot.namespaces.entry(name).or_default().labels.get_or_insert_default().extend(labels);
+        let namespace = self.snapshot.namespaces.entry(name).or_default();
+        namespace.labels.get_or_insert_default().extend(labels);
+        namespace.pod_defaults.assigns_users |= pods.assigns_users;
+        namespace.pod_defaults.other_agents.extend(pods.other_agents);
     }
 
     fn workload(&mut self, document: &Document) {

@@ -17,11 +17,12 @@ use crate::{
         format::{Summary, pretty},
         source::Document,
     },
-    index::{CollectorId, EnvValue, Policy, Workload},
+    index::{CollectorId, EnvValue, Policy, Workload, WorkloadId},
     plan::{
         ContainerPlan, Decision, HoldReason, Unresolved, WorkloadPlan, apply_patch,
         collector::{self, Tier},
-        merge_into,
+        instrument::is_hook,
+        merge_into, resolved,
     },
 };
 
@@ -130,20 +131,17 @@ struct Changed<'a> {
     manifest: &'a Value,
     workload: &'a Workload,
     plan: &'a WorkloadPlan,
+    containers: Vec<ContainerPlan>,
 }
 
 impl Changed<'_> {
-    fn containers(&self) -> &[ContainerPlan] {
-        self.plan.rendered()
-    }
-
     fn whole(&self) -> Value {
         let mut manifest = self.manifest.clone();
         if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
             // Bookkeeping of the API server, refused in an apply.
             metadata.shift_remove("managedFields");
         }
-        merge_into(&mut manifest, self.workload, self.containers());
+        merge_into(&mut manifest, self.workload, &self.containers);
         manifest
     }
 
@@ -168,7 +166,11 @@ fn changed<'a>(loaded: &'a Loaded, default_namespace: &str) -> Vec<Changed<'a>> 
         Some((workload, plan))
     };
     let all = loaded.documents.iter().filter_map(|document| Some((document, of(document)?)));
-    all.map(|(document, (workload, plan))| Changed { manifest: document.value(), workload, plan }).collect()
+    let all = all.map(|(document, (workload, plan))| {
+        let manifest = document.value();
+        Changed { manifest, workload, plan, containers: resolved(manifest, workload, plan.rendered()) }
+    });
+    all.collect()
 }
 
 fn manifests(args: &Args, loaded: &Loaded) -> Exit {
@@ -186,7 +188,7 @@ fn manifests(args: &Args, loaded: &Loaded) -> Exit {
     let mut documents = Vec::new();
     for one in &changed {
         let object = match args.output {
-            Format::Patch => apply_patch(one.workload, one.containers()),
+            Format::Patch => apply_patch(one.workload, &one.containers),
             _ => one.whole(),
         };
         match yaml(&object) {
@@ -233,7 +235,8 @@ fn env(args: &Args, loaded: &Loaded) -> Exit {
     let found = loaded.plan.workloads.iter().find(|(id, _)| {
         id.namespace == args.source.namespace && id.kind.as_str().eq_ignore_ascii_case(kind) && id.name == name
     });
-    let containers = found.map(|(_, plan)| plan.rendered()).unwrap_or_default();
+    let containers = found.map(|(id, plan)| joined(loaded, &args.source.namespace, id, plan)).unwrap_or_default();
+    let containers = containers.as_slice();
     let names: Vec<_> = containers.iter().map(|container| container.name.as_str()).collect();
     let container = match (&args.container, containers) {
         (Some(name), containers) => containers.iter().find(|container| container.name == *name),
@@ -253,9 +256,20 @@ fn env(args: &Args, loaded: &Loaded) -> Exit {
     print(&container.variables.iter().map(|variable| line(variable.name, &variable.value)).collect::<String>())
 }
 
+/// The containers of a workload with the user's own values joined, which only its manifest has.
+fn joined(loaded: &Loaded, namespace: &str, id: &WorkloadId, plan: &WorkloadPlan) -> Vec<ContainerPlan> {
+    let read = |document: &Document| {
+        let workload = crate::index::raw::read_workload(document.value(), namespace)?.ok()?;
+        (workload.id == *id).then(|| resolved(document.value(), &workload, plan.rendered()))
+    };
+    loaded.documents.iter().find_map(read).unwrap_or_else(|| plan.rendered().to_vec())
+}
+
 /// What only a cluster knows is a comment; what refers to it is left out.
 fn line(name: &str, value: &EnvValue) -> String {
     match value {
+        // Its files are in the pod alone: a program without them would not start.
+        _ if is_hook(name) => format!("# {name}: loads the instrumentation\n"),
         EnvValue::Literal(value) if name == "OTEL_RESOURCE_ATTRIBUTES" => {
             let known: Vec<_> = value.split(',').filter(|pair| !pair.contains("$(")).collect();
             format!("{name}={}\n", known.join(","))
@@ -263,6 +277,6 @@ fn line(name: &str, value: &EnvValue) -> String {
         EnvValue::Literal(value) => format!("{name}={}\n", value.replace("$$", "$")),
         EnvValue::FieldRef(path) => format!("# {name}: field {path} of the pod\n"),
         EnvValue::HeadersSecret(secret) => format!("# {name}: from Secret {secret}\n"),
-        EnvValue::Foreign => String::new(),
+        EnvValue::Joined | EnvValue::Foreign => String::new(),
     }
 }

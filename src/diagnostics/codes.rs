@@ -174,6 +174,8 @@ catalogue! {
         "Write the host without scheme, port and path.";
     TRC0138 Warning "the policy sets nothing: it has neither defaults nor overrides"
         "Add spec.defaults or spec.overrides, or remove the object.";
+    TRC0139 Warning "logs.correlation has no effect: nothing switches it for this language"
+        "Remove it, or set spec.language; .NET itself says what a console logger writes, and other SDKs have no switch.";
 
     TRC0201 Warning "the headers Secret does not exist"
         "Create the Secret in the policy's namespace with the key OTEL_EXPORTER_OTLP_HEADERS; until then spans go out without headers.";
@@ -241,6 +243,10 @@ catalogue! {
         "The policy's variables win over those of envFrom: list any OTEL_* variable of that source in env to keep it.";
     TRC0504 Warning "one service.name for several workloads"
         "Set serviceName in each target, or drop spec.service.name: the workload's name is the default.";
+    TRC0505 Warning "the container is not instrumented"
+        "Remove what keeps the instrumentation out, name other containers in spec.containers, or take an image with an SDK.";
+    TRC0506 Warning "somebody else has changed the injected instrumentation; it is left so"
+        "Let the other manager leave it alone: what it holds is never taken back, and the policy's changes do not reach it.";
 
     TRC0601 Error "no backend for traces"
         "Name at least one in spec.backends, for example {name: tempo, endpoint: http://tempo.default.svc:4317}.";

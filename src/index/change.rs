@@ -1,10 +1,10 @@
 //! What can happen, and what it touches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{
-    Child, Collector, CollectorId, Contested, Fault, LiveObject, OwnedId, OwnedKind, Pod, PodHook, Policy, PolicyId,
-    SecretId, SecretKeyId, SecretState, Workload, WorkloadId, WorkloadKind,
+    Child, Collector, CollectorId, Contested, Fault, LiveObject, LivingPod, NamespaceMeta, OwnedId, OwnedKind, PodHook,
+    Policy, PolicyId, SecretId, SecretKeyId, SecretState, Workload, WorkloadId, WorkloadKind,
 };
 
 /// What is watched.
@@ -16,7 +16,7 @@ pub enum Watched {
     ClusterPolicies,
     /// TracingCollectors.
     Collectors,
-    /// Namespaces: their labels alone.
+    /// Namespaces: their metadata alone.
     Namespaces,
     /// Workloads of a kind.
     Workloads(WorkloadKind),
@@ -85,11 +85,11 @@ pub enum Change {
     /// All workloads of a source.
     Workloads(Source, Vec<Versioned<Workload>>),
     /// A pod was added or modified.
-    Pod(Box<Pod>),
+    Pod(Box<LivingPod>),
     /// A pod of this namespace is gone, or has ended.
     PodGone(String, String),
     /// All pods of a source.
-    Pods(Source, Vec<Pod>),
+    Pods(Source, Vec<LivingPod>),
     /// What a workload of this namespace makes was added or modified: whose it is.
     Child(String, Child, Option<WorkloadId>),
     /// What a workload made is gone.
@@ -106,12 +106,12 @@ pub enum Change {
     CollectorGone(CollectorId),
     /// All collectors of a source.
     Collectors(Source, Vec<Versioned<Collector>>),
-    /// A namespace was added or modified: its labels.
-    Namespace(String, BTreeMap<String, String>),
+    /// A namespace was added or modified.
+    Namespace(String, NamespaceMeta),
     /// A namespace is gone.
     NamespaceGone(String),
     /// All namespaces.
-    Namespaces(Source, Vec<(String, BTreeMap<String, String>)>),
+    Namespaces(Source, Vec<(String, NamespaceMeta)>),
     /// An object that was made for a collector was added or modified.
     Owned(LiveObject),
     /// The answer to a write of such an object, as for workloads.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::diagnostics::{Code, Diagnostic, FieldPath};
 
 use super::{
-    Collector, CollectorId, Dirty, Fault, Index, PolicyId, Snapshot, Source, change::Versioned,
+    Collector, CollectorId, Dirty, Fault, Index, NamespaceMeta, PolicyId, Snapshot, Source, change::Versioned,
     policies::touch_selected,
 };
 
@@ -91,8 +91,23 @@ impl Index {
         dirty.policies.extend(self.snapshot.users(id).into_keys().cloned());
     }
 
+    pub(super) fn put_namespace(&mut self, name: &str, meta: Option<NamespaceMeta>, dirty: &mut Dirty) {
+        let (labels, pods) = meta.map_or_else(Default::default, |meta| (Some(meta.labels), meta.pods));
+        if let Some(namespace) =
+            self.snapshot.namespaces.get_mut(name).filter(|namespace| namespace.pod_defaults != pods)
+        {
+            namespace.pod_defaults.clone_from(&pods);
+            dirty.workloads.extend(namespace.workloads.keys().cloned());
+        }
+        let is_known = labels.is_some();
+        self.put_labels(name, labels, dirty);
+        if is_known {
+            self.namespace(name).pod_defaults = pods;
+        }
+    }
+
     /// The labels of a namespace decide which collectors its policies may use.
-    pub(super) fn put_labels(&mut self, name: &str, labels: Option<BTreeMap<String, String>>, dirty: &mut Dirty) {
+    fn put_labels(&mut self, name: &str, labels: Option<BTreeMap<String, String>>, dirty: &mut Dirty) {
         if labels.is_none() && !self.snapshot.namespaces.contains_key(name) {
             return;
         }
@@ -134,20 +149,20 @@ impl Index {
         self.forget(name);
     }
 
-    pub(super) fn reset_labels(
+    pub(super) fn reset_namespaces(
         &mut self,
         source: &Source,
-        namespaces: Vec<(String, BTreeMap<String, String>)>,
+        namespaces: Vec<(String, NamespaceMeta)>,
         dirty: &mut Dirty,
     ) {
         let listed: BTreeSet<&str> = namespaces.iter().map(|(name, _)| name.as_str()).collect();
         let known = self.snapshot.namespaces.keys();
         let gone: Vec<String> = known.filter(|name| !listed.contains(name.as_str())).cloned().collect();
         for name in gone {
-            self.put_labels(&name, None, dirty);
+            self.put_namespace(&name, None, dirty);
         }
-        for (name, labels) in namespaces {
-            self.put_labels(&name, Some(labels), dirty);
+        for (name, meta) in namespaces {
+            self.put_namespace(&name, Some(meta), dirty);
         }
         self.awaited.remove(source);
     }

@@ -2,7 +2,7 @@
 
 /// Every variable that the operator may ever write, in the order in which they stand in a container (DESIGN section 2).
 /// `$(NAME)` refers to earlier variables only, so the three that feed `OTEL_RESOURCE_ATTRIBUTES` stand before it.
-pub const ENV_NAMES: [&str; 23] = [
+pub const ENV_NAMES: [&str; 41] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_PROTOCOL",
     "OTEL_EXPORTER_OTLP_HEADERS",
@@ -26,6 +26,24 @@ pub const ENV_NAMES: [&str; 23] = [
     "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
     "OTEL_PYTHON_LOG_CORRELATION",
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
+    "OTEL_INSTRUMENTATION_LOGBACK_MDC_ENABLED",
+    "OTEL_INSTRUMENTATION_LOG4J_CONTEXT_DATA_ENABLED",
+    "OTEL_INSTRUMENTATION_LOG4J_MDC_ENABLED",
+    "OTEL_INSTRUMENTATION_JBOSS_LOGMANAGER_MDC_ENABLED",
+    "OTEL_NODE_DISABLED_INSTRUMENTATIONS",
+    "OTEL_METRICS_EXPORTER",
+    "OTEL_LOGS_EXPORTER",
+    "PYTHONPATH",
+    "JAVA_TOOL_OPTIONS",
+    "NODE_OPTIONS",
+    "CORECLR_ENABLE_PROFILING",
+    "CORECLR_PROFILER",
+    "CORECLR_PROFILER_PATH",
+    "CORECLR_PROFILER_PATH_ARM64",
+    "DOTNET_STARTUP_HOOKS",
+    "DOTNET_ADDITIONAL_DEPS",
+    "DOTNET_SHARED_STORE",
+    "OTEL_DOTNET_AUTO_HOME",
 ];
 
 /// Names outside of the list of which it matters that the user sets them: the signal's own endpoint beats the general one,
@@ -46,6 +64,9 @@ pub enum EnvValue {
     FieldRef(&'static str),
     /// `valueFrom.secretKeyRef` with `optional: true` and the fixed key; the Secret's name.
     HeadersSecret(String),
+    /// The user's own plain value, joined with the hook of that name (`plan::instrument::joined`): values of users are kept
+    /// nowhere, so it is joined where it is written.
+    Joined,
     /// Anything that the operator does not write.
     Foreign,
 }

@@ -3,6 +3,7 @@
 //! Only what planning needs is kept: of a workload the labels of its pod template and the variables that the operator
 //! may write, with their owners; never the whole object, and never a value of the user's.
 
+mod agent;
 mod change;
 mod collector;
 mod collectors;
@@ -12,6 +13,8 @@ mod key;
 mod live;
 mod owned;
 mod ownership;
+mod parts;
+mod pod;
 mod pods;
 mod policies;
 mod policy;
@@ -22,6 +25,7 @@ mod versions;
 mod workload;
 mod workloads;
 
+pub use agent::{AGENT_VOLUME, Agent};
 pub use change::{Change, Dirty, Source, Versioned, Watched};
 pub use collector::{Collector, CollectorId, SecretKeyId};
 pub use env::{ENV_NAMES, EnvValue, env_name};
@@ -29,7 +33,9 @@ pub use ignored::{IGNORE, Ignored};
 pub use key::{PolicyId, SecretId, WorkloadId, WorkloadKind};
 pub use live::{LiveObject, MANAGED_BY, MANAGED_BY_LABEL};
 pub use owned::{OwnedId, OwnedKind};
-pub use pods::{Child, Origin, Pod, Pods, Root};
+pub use parts::{Part, PartKind};
+pub use pod::{NamespaceMeta, Pod, PodDefaults};
+pub use pods::{Child, LivingPod, Origin, Pods, Root};
 pub use policy::{Place, Policy, PolicySpec};
 pub use snapshot::{Contested, Fault, Namespace, PodHook, SecretState, Snapshot};
 pub use state::Index;

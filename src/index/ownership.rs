@@ -21,7 +21,7 @@ use crate::api::MANAGER_INJECTED;
 
 /// Field managers of `kubectl rollout undo`: it has none of its own and goes by the program's name (measured with 1.36).
 /// Every other command of kubectl that sets variables has one (`kubectl-set`, `kubectl-edit`, `kubectl-patch`, ...).
-const ROLLOUT_MANAGERS: [&str; 2] = ["kubectl", "kubectl-rollout"];
+pub(super) const ROLLOUT_MANAGERS: [&str; 2] = ["kubectl", "kubectl-rollout"];
 
 /// Names of variables by container, for the operator's manager and for all others.
 #[derive(Debug, Default)]

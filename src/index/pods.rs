@@ -38,7 +38,7 @@ pub enum Child {
 
 /// A pod that is there.
 #[derive(Clone, Debug)]
-pub struct Pod {
+pub struct LivingPod {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -103,7 +103,7 @@ impl Child {
     }
 }
 
-impl Pod {
+impl LivingPod {
     /// Reduces the metadata of a pod.
     pub fn reduce(meta: &ObjectMeta) -> Option<Self> {
         let name = meta.name.clone()?;
@@ -148,7 +148,7 @@ impl Pods {
         }
     }
 
-    fn put(&mut self, pod: Pod) {
+    fn put(&mut self, pod: LivingPod) {
         self.remove(&pod.name);
         self.by_origin.entry(pod.origin.clone()).or_default().insert(pod.name.clone());
         self.known.insert(pod.name, (pod.origin, pod.configuration));
@@ -227,7 +227,7 @@ impl Namespace {
 }
 
 impl Index {
-    pub(super) fn put_pod(&mut self, mut pod: Pod, dirty: &mut Dirty) {
+    pub(super) fn put_pod(&mut self, mut pod: LivingPod, dirty: &mut Dirty) {
         if pod.deleting {
             return self.drop_pod(&pod.namespace, &pod.name, dirty);
         }
@@ -266,7 +266,7 @@ impl Index {
         self.forget(namespace);
     }
 
-    pub(super) fn reset_pods(&mut self, source: &Source, pods: Vec<Pod>, dirty: &mut Dirty) {
+    pub(super) fn reset_pods(&mut self, source: &Source, pods: Vec<LivingPod>, dirty: &mut Dirty) {
         let listed: BTreeSet<(&str, &str)> = pods.iter().map(|pod| (&*pod.namespace, &*pod.name)).collect();
         let all = self.snapshot.namespaces.iter().filter(|(name, _)| source.covers(name));
         let all = all.flat_map(|(name, namespace)| namespace.pods.known.keys().map(move |pod| (name, pod)));
@@ -275,7 +275,9 @@ impl Index {
         for (namespace, pod) in gone {
             self.drop_pod(&namespace, &pod, dirty);
         }
-        pods.into_iter().for_each(|pod| self.put_pod(pod, dirty));
+        for pod in pods {
+            self.put_pod(pod, dirty);
+        }
         self.awaited.remove(source);
     }
 

@@ -204,10 +204,91 @@ pub struct TemplateMeta {
 
 /// A pod's specification.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PodSpec {
     /// The regular containers.
     #[serde(default)]
     pub containers: Option<Vec<RawContainer>>,
+    /// The init containers.
+    #[serde(default)]
+    pub init_containers: Option<Vec<RawInitContainer>>,
+    /// The volumes.
+    #[serde(default)]
+    pub volumes: Option<Vec<RawVolume>>,
+    /// What holds for all containers that do not say otherwise.
+    #[serde(default)]
+    pub security_context: Option<RawSecurityContext>,
+    /// The operating system.
+    #[serde(default)]
+    pub os: Option<RawOs>,
+}
+
+/// An operating system.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct RawOs {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+}
+
+/// The security context of a pod or a container.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RawSecurityContext {
+    /// The user.
+    #[serde(default)]
+    pub run_as_user: Option<i64>,
+}
+
+/// An init container; all but the name is dropped at once, unless the operator holds it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RawInitContainer {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Its image.
+    #[serde(default)]
+    pub image: Value,
+    /// Its command.
+    #[serde(default)]
+    pub command: Value,
+    /// Its resources.
+    #[serde(default)]
+    pub resources: Value,
+    /// Its security context.
+    #[serde(default)]
+    pub security_context: Value,
+    /// Its mounts.
+    #[serde(default)]
+    pub volume_mounts: Option<Vec<RawMount>>,
+}
+
+/// A volume; all but the name is dropped at once, unless the operator holds it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RawVolume {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// An empty folder.
+    #[serde(default)]
+    pub empty_dir: Value,
+}
+
+/// A mount of a volume.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RawMount {
+    /// The volume.
+    #[serde(default)]
+    pub name: String,
+    /// Where it is.
+    #[serde(default)]
+    pub mount_path: String,
+    /// Whether it cannot be written.
+    #[serde(default)]
+    pub read_only: Option<bool>,
 }
 
 /// A container.
@@ -226,6 +307,12 @@ pub struct RawContainer {
     /// Whole sources of variables; only their presence counts.
     #[serde(default)]
     pub env_from: Option<Vec<serde::de::IgnoredAny>>,
+    /// Its mounts.
+    #[serde(default)]
+    pub volume_mounts: Option<Vec<RawMount>>,
+    /// The user that it runs as.
+    #[serde(default)]
+    pub security_context: Option<RawSecurityContext>,
 }
 
 /// A variable of a container.

@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Collector, CollectorId, LiveObject, OwnedId, Pods, Policy, PolicyId, Workload, WorkloadId, policy::Place};
+use super::{
+    Collector, CollectorId, LiveObject, OwnedId, PodDefaults, Pods, Policy, PolicyId, Workload, WorkloadId,
+    policy::Place,
+};
 
 /// What is known about the cluster at one moment.
 #[derive(Clone, Debug, Default)]
@@ -142,6 +145,8 @@ pub struct Namespace {
     pub labels: Option<BTreeMap<String, String>>,
     /// Pods, and what lies between them and their workloads.
     pub pods: Pods,
+    /// What it says of all its pods.
+    pub pod_defaults: PodDefaults,
     /// Workloads whose last write failed.
     pub faults: BTreeMap<WorkloadId, Fault>,
 }

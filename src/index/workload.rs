@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::{
-    EnvValue, IGNORE, Ignored, MANAGED_BY, MANAGED_BY_LABEL, Root, WorkloadId, WorkloadKind, env_name,
+    ENV_NAMES, EnvValue, IGNORE, Ignored, MANAGED_BY, MANAGED_BY_LABEL, Pod, Root, WorkloadId, WorkloadKind, env_name,
     ownership::Ownership,
+    parts::{Fields, Part},
     raw::{PodSpec, PodTemplate, RawContainer, RawEnvVar, RawWorkload, TemplateMeta},
 };
-use crate::api::{GROUP, HEADERS_KEY};
+use crate::api::{CONTAINERS_ANNOTATION, GROUP, HEADERS_KEY};
 
 /// Annotations of the pod template with this prefix are resource attributes
 /// (OpenTelemetry semantic conventions, non-normative, "Kubernetes attributes").
@@ -37,6 +38,8 @@ pub struct Workload {
     pub attributes: BTreeMap<String, String>,
     /// The regular containers, in order.
     pub containers: Vec<Container>,
+    /// What injected instrumentation depends on.
+    pub pod: Pod,
     /// What is not to be said about it.
     pub ignored: Ignored,
 }
@@ -66,6 +69,12 @@ pub struct Container {
     pub holds_unknown: bool,
     /// Whether the container's own resource attributes say what the service is called.
     pub names_service: bool,
+    /// The user that it runs as, where it says so.
+    pub run_as_user: Option<i64>,
+    /// The user's variables that take their value from somewhere (`valueFrom`).
+    pub sourced: BTreeSet<&'static str>,
+    /// Mounts of the operator's, or under its names.
+    pub mounts: Vec<Part>,
 }
 
 /// A variable that matters to the operator.
@@ -95,14 +104,18 @@ impl Workload {
 
     /// Reduces metadata and pod template of a workload of this kind.
     pub fn from_parts(kind: WorkloadKind, meta: &ObjectMeta, template: PodTemplate) -> Self {
-        let ownership = Ownership::read(kind, meta.managed_fields.as_deref().unwrap_or_default());
+        let managed = meta.managed_fields.as_deref().unwrap_or_default();
+        let (ownership, fields) = (Ownership::read(kind, managed), Fields::read(kind, managed));
         let template_meta = template.metadata.unwrap_or_default();
-        let attributes = template_meta.annotations.unwrap_or_default().into_iter().filter_map(|(key, value)| {
+        let annotations = template_meta.annotations.unwrap_or_default();
+        let mut spec = template.spec.unwrap_or_default();
+        let pod = Pod::read(&annotations, &mut spec, &fields);
+        let attributes = annotations.into_iter().filter_map(|(key, value)| {
             let attribute = key.strip_prefix(ATTRIBUTE_PREFIX)?;
             (!attribute.is_empty()).then(|| (attribute.to_owned(), value))
         });
         let ignore = meta.annotations.as_ref().and_then(|annotations| annotations.get(IGNORE));
-        let containers = template.spec.and_then(|spec| spec.containers).unwrap_or_default();
+        let containers = spec.containers.unwrap_or_default();
         Self {
             id: WorkloadId {
                 namespace: meta.namespace.clone().unwrap_or_default(),
@@ -115,7 +128,11 @@ impl Workload {
             called: None,
             labels: template_meta.labels.unwrap_or_default(),
             attributes: attributes.collect(),
-            containers: containers.into_iter().map(|container| Container::reduce(container, &ownership)).collect(),
+            containers: containers
+                .into_iter()
+                .map(|container| Container::reduce(container, &ownership, &fields))
+                .collect(),
+            pod,
             ignored: Ignored::read(ignore.map(String::as_str).unwrap_or_default()),
         }
     }
@@ -129,8 +146,25 @@ impl Workload {
         // What managers hold in a pod says nothing about its template.
         let plain = ObjectMeta { managed_fields: None, ..meta.clone() };
         let template = PodTemplate { metadata: Some(template_meta), spec };
-        let reduced = Self::from_parts(root.id.kind, &plain, template);
+        let mut reduced = Self::from_parts(root.id.kind, &plain, template);
+        let injected = meta.annotations.as_ref().and_then(|all| all.get(CONTAINERS_ANNOTATION));
+        reduced.was_injected(injected.map(String::as_str).unwrap_or_default());
         Self { id: root.id, called: root.called, is_collector: reduced.is_collector || is_collector, ..reduced }
+    }
+
+    /// What is in a pod from its creation is not the user's: in these containers, with commas between them.
+    fn was_injected(&mut self, containers: &str) {
+        let is_meant = |container: &&mut Container| containers.split(',').any(|name| name == container.name);
+        let mut any = false;
+        for container in self.containers.iter_mut().filter(is_meant) {
+            any = true;
+            container.env.retain(|variable| !ENV_NAMES.contains(&variable.name));
+            container.sourced.clear();
+            container.names_service = false;
+            container.mounts.iter_mut().for_each(|part| part.held = true);
+        }
+        let parts = self.pod.init_containers.iter_mut().chain(&mut self.pod.volumes);
+        parts.filter(|_| any).for_each(|part| part.held = true);
     }
 
     /// Whether everything that its service can be told by is the same; what the operator holds tells nothing.
@@ -161,7 +195,10 @@ impl Workload {
                 }
             }
             container.holds_unknown |= known.holds_unknown;
+            succeed(&mut container.mounts, &known.mounts);
         }
+        succeed(&mut self.pod.init_containers, &live.pod.init_containers);
+        succeed(&mut self.pod.volumes, &live.pod.volumes);
     }
 
     /// The same with exactly these variables of the operator's in its containers: what it is like after a write.
@@ -184,12 +221,15 @@ impl Workload {
 
     /// Whether the operator's field manager holds anything in this workload.
     pub fn is_held(&self) -> bool {
-        self.containers.iter().any(|container| !container.held.is_empty() || container.holds_unknown)
+        let holds = |container: &Container| {
+            !container.held.is_empty() || container.holds_unknown || container.mounts.iter().any(|mount| mount.held)
+        };
+        self.pod.is_held() || self.containers.iter().any(holds)
     }
 }
 
 impl Container {
-    fn reduce(raw: RawContainer, ownership: &Ownership) -> Self {
+    fn reduce(raw: RawContainer, ownership: &Ownership, fields: &Fields<'_>) -> Self {
         let variables = raw.env.unwrap_or_default();
         let mut seen = BTreeSet::new();
         let mut duplicates = BTreeSet::new();
@@ -216,7 +256,11 @@ impl Container {
         };
         let rolled_back = held.iter().copied().filter(|name| ownership.is_rolled_back(&raw.name, name)).collect();
         let names_service = variables.iter().any(names_service);
+        let sourced = variables.iter().filter(|variable| variable.value_from.is_some());
+        let sourced = sourced.filter(|variable| !ownership.is_ours(&raw.name, &variable.name));
+        let sourced = sourced.filter_map(|variable| env_name(&variable.name)).collect();
         let env = variables.into_iter().filter_map(|variable| EnvVar::reduce(variable, &raw.name, ownership)).collect();
+        let mounts = fields.mounts(&raw.name, raw.volume_mounts.unwrap_or_default());
         let env_from = raw.env_from.is_some_and(|sources| !sources.is_empty());
         Self {
             tag: raw.image.as_deref().and_then(tag).map(str::to_owned),
@@ -229,6 +273,9 @@ impl Container {
             rolled_back,
             holds_unknown,
             names_service,
+            run_as_user: raw.security_context.and_then(|context| context.run_as_user),
+            sourced,
+            mounts,
         }
     }
 
@@ -262,6 +309,13 @@ fn tag(image: &str) -> Option<&str> {
     let name = image.split_once('@').map_or(image, |(name, _)| name);
     let last = name.rsplit_once('/').map_or(name, |(_, last)| last);
     last.split_once(':').map(|(_, tag)| tag).filter(|tag| !tag.is_empty())
+}
+
+/// What the operator holds of a live object stays in it where a manifest without it is applied.
+fn succeed(parts: &mut Vec<Part>, live: &[Part]) {
+    let is_new = |part: &&Part| part.held && !parts.iter().any(|own| own.key == part.key);
+    let staying: Vec<_> = live.iter().filter(is_new).cloned().collect();
+    parts.extend(staying);
 }
 
 fn is_collector(owner: &OwnerReference) -> bool {

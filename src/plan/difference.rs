@@ -8,6 +8,7 @@ use super::{
     Plan,
     collector::{CollectorSettings, Tier, rendered, revision},
     explain::Verdict,
+    instrument::{self, InstrumentationPlan},
     plan,
     workload::{Decision, WorkloadPlan},
 };
@@ -103,12 +104,16 @@ pub struct WorkloadDifference {
     pub policy: Option<PolicyId>,
     /// The variables that change.
     pub variables: Vec<VariableChange>,
+    /// The instrumentation that changes: what is injected, and what will be.
+    pub instrumentation: Option<(Option<InstrumentationPlan>, Option<InstrumentationPlan>)>,
 }
 
 impl WorkloadDifference {
     /// Whether pods that run are replaced.
     pub fn restarts(&self) -> bool {
-        !self.is_new && self.rollout == Rollout::Restarts && (self.own_template || !self.variables.is_empty())
+        !self.is_new
+            && self.rollout == Rollout::Restarts
+            && (self.own_template || !self.variables.is_empty() || self.instrumentation.is_some())
     }
 }
 
@@ -199,6 +204,14 @@ fn carried(workload: &Workload, plan: Option<&WorkloadPlan>) -> Carried {
     variables.collect()
 }
 
+/// The instrumentation of a workload, once everything is written.
+fn instrumented(workload: &Workload, plan: Option<&WorkloadPlan>) -> Option<InstrumentationPlan> {
+    if plan.is_some_and(|plan| matches!(plan.decision, Decision::Hold(_) | Decision::Excluded)) || workload.deleting {
+        return instrument::in_place(workload);
+    }
+    instrument::of(plan?.intent()).cloned()
+}
+
 /// The operator's variables that are in a workload.
 fn held(workload: &Workload) -> Carried {
     let containers = workload.containers.iter();
@@ -224,7 +237,9 @@ fn workloads(
         let will_be = carried(workload, planned);
         let own_template = known.templates.contains(id);
         let variables = changes(&was, &will_be, workload);
-        if variables.is_empty() && !own_template {
+        let agents = (live.and_then(|live| instrumented(live, planned_before)), instrumented(workload, planned));
+        let instrumentation = (agents.0 != agents.1).then_some(agents);
+        if variables.is_empty() && instrumentation.is_none() && !own_template {
             continue;
         }
         let verdict = |plan: Option<&WorkloadPlan>| plan.map_or(Verdict::NotSelected, Verdict::of);
@@ -237,6 +252,7 @@ fn workloads(
             after: verdict(planned),
             policy: planned.and_then(|plan| plan.winner.clone()),
             variables,
+            instrumentation,
         });
     }
     found
@@ -277,7 +293,9 @@ pub fn settled(snapshot: &Snapshot, plan: &Plan) -> Snapshot {
                 (container.name.as_str(), variables.collect())
             })
             .collect();
-        *workload = workload.with_variables(&wanted).into();
+        let mut written = workload.with_variables(&wanted);
+        instrument::live::settle(&mut written, planned.intent());
+        *workload = written.into();
     }
     settled
 }

@@ -180,11 +180,27 @@ fn sdk_limits(limits: &Limits, values: &mut Values) {
 
 fn switches(settings: &Settings, values: &mut Values) {
     let correlation = settings.logs.as_ref().and_then(|logs| logs.correlation);
-    if let (Some(correlation), Some(Language::Python)) = (correlation, settings.language) {
-        values.literal("OTEL_PYTHON_LOG_CORRELATION", correlation.to_string());
+    match (correlation, settings.language) {
+        (Some(correlation), Some(Language::Python)) => {
+            values.literal("OTEL_PYTHON_LOG_CORRELATION", correlation.to_string());
+        }
+        // On by itself where the agent runs; each logging library has its own switch.
+        (Some(false), Some(Language::Java)) => {
+            ["LOGBACK_MDC", "LOG4J_CONTEXT_DATA", "LOG4J_MDC", "JBOSS_LOGMANAGER_MDC"]
+                .iter()
+                .for_each(|library| values.literal(&format!("OTEL_INSTRUMENTATION_{library}_ENABLED"), "false"));
+        }
+        _ => {}
     }
     if let Some(capture) = settings.gen_ai.as_ref().and_then(|gen_ai| gen_ai.capture_content) {
-        values.literal("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", capture.to_string());
+        // Newer Python instrumentations know names of modes, and some refuse anything else; the older ones capture nothing
+        // unless it is "true". Other languages read a boolean.
+        let value = match (capture, settings.language) {
+            (true, _) => "true",
+            (false, Some(Language::Python)) => "NO_CONTENT",
+            (false, _) => "false",
+        };
+        values.literal("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", value);
     }
 }
 

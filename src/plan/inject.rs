@@ -1,6 +1,11 @@
 //! What the user has already set wins, in groups that belong together (DESIGN section 2).
 
-use super::env::Variable;
+use std::sync::Arc;
+
+use super::{
+    env::Variable,
+    instrument::{InstrumentationPlan, Uninstrumented},
+};
 use crate::index::{Container, ENV_NAMES, Owner};
 
 /// What one container should carry.
@@ -14,6 +19,10 @@ pub struct ContainerPlan {
     pub withheld: Vec<&'static str>,
     /// The user's variables that caused it.
     pub because: Vec<&'static str>,
+    /// The instrumentation that it loads.
+    pub instrumented: Option<Arc<InstrumentationPlan>>,
+    /// Why it loads none, where the policy wants it to.
+    pub uninstrumented: Option<Uninstrumented>,
 }
 
 struct Group {

@@ -1,11 +1,15 @@
-//! The minimal object that server-side apply sends, and the same merged into a whole manifest.
+//! The minimal object that server-side apply sends.
 
 use serde_json::{Map, Value, json};
 
-use super::{env::Variable, inject::ContainerPlan};
+use super::{
+    env::Variable,
+    inject::ContainerPlan,
+    instrument::{self, is_hook, live::own_fields},
+};
 use crate::{
     api::HEADERS_KEY,
-    index::{Container, ENV_NAMES, EnvValue, Workload, WorkloadKind},
+    index::{AGENT_VOLUME, Container, ENV_NAMES, EnvValue, Workload, WorkloadKind},
 };
 
 /// The operator's whole intent for a workload, as an apply configuration: exactly the fields that it owns afterwards.
@@ -15,6 +19,9 @@ use crate::{
 ///
 /// One that `kubectl rollout undo` has changed is left out once, because its value is held by kubectl's manager until the
 /// entry is gone; the next apply sets it again.
+///
+/// So it is with the parts of the instrumentation, all together: without the files a hook would keep an application from
+/// starting.
 ///
 /// The uid keeps an apply from creating a workload that was deleted meanwhile.
 pub fn apply_patch(workload: &Workload, containers: &[ContainerPlan]) -> Value {
@@ -28,13 +35,14 @@ pub fn apply_patch(workload: &Workload, containers: &[ContainerPlan]) -> Value {
         "kind": workload.id.kind.as_str(),
         "metadata": metadata,
     });
+    let undone = instrument::live::is_rolled_back(workload);
     let entries = |live: &Container| {
         let planned = containers.iter().find(|planned| planned.name == live.name);
         let planned = planned.map_or(&[][..], |planned| planned.variables.as_slice());
         let kept = live.kept.iter().map(|name| (name.as_str(), json!({"name": name})));
         let mut entries: Vec<_> = planned
             .iter()
-            .filter(|variable| !live.rolled_back.contains(variable.name))
+            .filter(|variable| !live.rolled_back.contains(variable.name) && !(undone && is_hook(variable.name)))
             .map(|variable| (variable.name, entry(variable)))
             .chain(kept)
             .collect();
@@ -42,64 +50,49 @@ pub fn apply_patch(workload: &Workload, containers: &[ContainerPlan]) -> Value {
         entries.sort_by_key(|(name, _)| ENV_NAMES.iter().position(|known| known == name).unwrap_or(ENV_NAMES.len()));
         entries.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>()
     };
-    let containers: Vec<_> = workload
-        .containers
-        .iter()
-        .map(|live| (live, entries(live)))
-        .filter(|(_, entries)| !entries.is_empty())
-        .map(|(live, entries)| json!({"name": live.name, "env": entries}))
-        .collect();
-    if !containers.is_empty()
-        && let Some(spec) = pod_spec(&mut patch, workload.id.kind)
-    {
-        spec.insert("containers".to_owned(), Value::Array(containers));
+    let mounts = |live: &Container| {
+        let planned = containers.iter().find(|planned| planned.name == live.name).filter(|_| !undone);
+        let agent = planned.and_then(|planned| planned.instrumented.as_ref()).map(|plan| plan.agent);
+        agent.map(|agent| own_fields(&live.mounts, agent.mount_path(), instrument::mount(agent)))
+    };
+    let mut changed = Vec::new();
+    for live in &workload.containers {
+        let mut fields = Map::new();
+        let env = entries(live);
+        if !env.is_empty() {
+            fields.insert("env".to_owned(), Value::Array(env));
+        }
+        fields.extend(mounts(live).map(|mount| ("volumeMounts".to_owned(), json!([mount]))));
+        if !fields.is_empty() {
+            fields.shift_insert(0, "name".to_owned(), json!(live.name));
+            changed.push(Value::Object(fields));
+        }
+    }
+    if changed.is_empty() {
+        return patch;
+    }
+    let Some(spec) = pod_spec(&mut patch, workload.id.kind) else { return patch };
+    spec.insert("containers".to_owned(), Value::Array(changed));
+    if let Some(plan) = instrument::of(containers).filter(|_| !undone) {
+        let pod = &workload.pod;
+        let init = own_fields(&pod.init_containers, plan.agent.init_container(), instrument::init_container(plan));
+        spec.insert("initContainers".to_owned(), json!([init]));
+        spec.insert("volumes".to_owned(), json!([own_fields(&pod.volumes, AGENT_VOLUME, instrument::volume())]));
     }
     patch
 }
 
-/// Merges the variables into a whole manifest as server-side apply does: entries of the operator that are no longer
-/// wanted go, those that are there get their new value, new ones come behind the one that precedes them in the patch.
-pub fn merge_into(manifest: &mut Value, workload: &Workload, containers: &[ContainerPlan]) {
-    let Some(list) =
-        pod_spec(manifest, workload.id.kind).and_then(|spec| spec.get_mut("containers")).and_then(Value::as_array_mut)
-    else {
-        return;
-    };
-    for (live, known) in list.iter_mut().zip(&workload.containers) {
-        let wanted = containers.iter().find(|plan| plan.name == known.name).map(|plan| plan.variables.as_slice());
-        let wanted = wanted.unwrap_or_default();
-        let Some(container) = live.as_object_mut() else { continue };
-        // Taken out of its place and put back there: whoever compares the output sees only what changed.
-        let mut env = match container.get_mut("env").map(Value::take) {
-            Some(Value::Array(env)) => env,
-            _ => Vec::new(),
-        };
-        let is_wanted = |name: &str| wanted.iter().any(|variable| variable.name == name);
-        env.retain(|entry| {
-            let name = entry.get("name").and_then(Value::as_str).unwrap_or_default();
-            let ours = known.held.contains(name) && !known.is_users(name);
-            !ours || is_wanted(name)
-        });
-        let mut behind = None;
-        for variable in wanted {
-            let live = env.iter().position(|entry| entry.get("name").and_then(Value::as_str) == Some(variable.name));
-            let place = live.unwrap_or_else(|| behind.map_or(env.len(), |previous: usize| previous + 1));
-            match env.get_mut(place).filter(|_| live.is_some()) {
-                Some(live) => *live = entry(variable),
-                None => env.insert(place, entry(variable)),
-            }
-            behind = Some(place);
-        }
-        if env.is_empty() {
-            container.shift_remove("env");
-        } else {
-            container.insert("env".to_owned(), Value::Array(env));
-        }
+/// The same containers with the user's own values joined, as the manifest has them.
+pub fn resolved(manifest: &Value, workload: &Workload, containers: &[ContainerPlan]) -> Vec<ContainerPlan> {
+    let mut place = Some(manifest);
+    for step in workload.id.kind.template_path().iter().chain(&["spec"]) {
+        place = place.and_then(|place| place.get(step));
     }
+    instrument::with_users_values(containers, place.unwrap_or(&Value::Null))
 }
 
 /// `spec` of the pod template, created where absent.
-fn pod_spec(object: &mut Value, kind: WorkloadKind) -> Option<&mut Map<String, Value>> {
+pub(super) fn pod_spec(object: &mut Value, kind: WorkloadKind) -> Option<&mut Map<String, Value>> {
     let mut place = object.as_object_mut()?;
     for step in kind.template_path().iter().chain(&["spec"]) {
         place = place.entry(*step).or_insert_with(|| Value::Object(Map::new())).as_object_mut()?;
@@ -121,6 +114,6 @@ pub(super) fn entry(variable: &Variable) -> Value {
             // Optional, so that a missing Secret never keeps a pod from starting.
             "valueFrom": {"secretKeyRef": {"name": secret, "key": HEADERS_KEY, "optional": true}},
         }),
-        EnvValue::Foreign => json!({"name": variable.name}),
+        EnvValue::Joined | EnvValue::Foreign => json!({"name": variable.name}),
     }
 }

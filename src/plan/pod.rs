@@ -10,6 +10,7 @@ use super::{
     attach::{self, Part, part_settings},
     env::{self, Inputs},
     inject::ContainerPlan,
+    instrument,
     patch::entry,
     workload::{Decision, WorkloadPlan, plan_workload},
 };
@@ -90,16 +91,15 @@ pub(super) fn configuration(inputs: &Inputs<'_>) -> String {
     let settings = inputs.settings;
     let whole = json!([variables, settings.containers, settings.instrumentation, settings.language]);
     let digest = Sha256::digest(whole.to_string().as_bytes());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let start: [u8; 8] = std::array::from_fn(|place| digest[place]);
+    format!("{:016x}", u64::from_be_bytes(start))
 }
 
 fn operations(pod: &Value, plan: &WorkloadPlan, configuration: &str) -> Vec<Value> {
-    let annotations = pod.pointer("/metadata/annotations").and_then(Value::as_object);
-    let annotation = |name: &str| annotations.and_then(|all| all.get(name)).and_then(Value::as_str);
-    // The API server asks again where somebody else has changed the pod meanwhile: what was injected stays as it is.
-    let done: BTreeSet<&str> = annotation(CONTAINERS_ANNOTATION).unwrap_or_default().split(',').collect();
-    let new: Vec<&ContainerPlan> = plan.containers.iter().filter(|planned| !done.contains(&*planned.name)).collect();
-    if annotation(CONFIGURATION_ANNOTATION).is_some() && new.is_empty() {
+    let done = done(pod);
+    let planned = instrument::with_users_values(&plan.containers, pod.get("spec").unwrap_or(&Value::Null));
+    let new: Vec<&ContainerPlan> = planned.iter().filter(|planned| !done.contains(&*planned.name)).collect();
+    if annotation(pod, CONFIGURATION_ANNOTATION).is_some() && new.is_empty() {
         return Vec::new();
     }
     let list = pod.pointer("/spec/containers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -110,14 +110,47 @@ fn operations(pod: &Value, plan: &WorkloadPlan, configuration: &str) -> Vec<Valu
             let path = format!("/spec/containers/{position}/env");
             operations.push(json!({"op": "add", "path": path, "value": env(container, planned)}));
         }
+        if let Some(agent) = planned.and_then(|planned| planned.instrumented.as_deref()) {
+            let path = format!("/spec/containers/{position}/volumeMounts");
+            operations.push(append(container.get("volumeMounts"), &path, &instrument::mount(agent.agent)));
+        }
     }
-    let injected: Vec<&str> = done.iter().copied().filter(|name| !name.is_empty()).collect();
-    let injected: Vec<&str> = injected.into_iter().chain(new.iter().map(|planned| &*planned.name)).collect();
+    if let Some(agent) = new.iter().find_map(|planned| planned.instrumented.as_deref()) {
+        let spec = |field: &str| pod.get("spec").and_then(|spec| spec.get(field));
+        let parts = [("initContainers", instrument::init_container(agent)), ("volumes", instrument::volume())];
+        for (field, part) in parts {
+            let listed = spec(field).and_then(Value::as_array);
+            let is_there = listed.is_some_and(|list| list.iter().any(|known| known.get("name") == part.get("name")));
+            if !is_there {
+                operations.push(append(spec(field), &format!("/spec/{field}"), &part));
+            }
+        }
+    }
+    let injected: Vec<&str> = done.iter().copied().chain(new.iter().map(|planned| &*planned.name)).collect();
     let mut wanted = Map::new();
     wanted.insert(CONFIGURATION_ANNOTATION.to_owned(), json!(configuration));
     wanted.insert(CONTAINERS_ANNOTATION.to_owned(), json!(injected.join(",")));
-    operations.extend(annotate(annotations, wanted));
+    operations.extend(annotate(pod.pointer("/metadata/annotations").and_then(Value::as_object), wanted));
     operations
+}
+
+fn annotation<'a>(pod: &'a Value, name: &str) -> Option<&'a str> {
+    pod.pointer("/metadata/annotations")?.get(name)?.as_str()
+}
+
+/// The containers that were injected already. The API server asks again where somebody else has changed the pod meanwhile: what
+/// was injected stays as it is.
+fn done(pod: &Value) -> BTreeSet<&str> {
+    let names = annotation(pod, CONTAINERS_ANNOTATION).unwrap_or_default().split(',');
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+/// Adds an element to a list, which may not be there yet.
+fn append(list: Option<&Value>, path: &str, element: &Value) -> Value {
+    match list {
+        Some(Value::Array(_)) => json!({"op": "add", "path": format!("{path}/-"), "value": element}),
+        _ => json!({"op": "add", "path": path, "value": [element]}),
+    }
 }
 
 /// The variables of a container with those of the plan: in their own places where they are there, else behind all others.

@@ -24,6 +24,7 @@ pub fn validate(spec: &TracingPolicySpec, namespace: &str) -> Vec<Diagnostic> {
         self::target(target, &root.field("targets").index(position), &mut findings);
     }
     settings(&spec.settings, &root, &mut findings);
+    correlation(&spec.settings, &root, true, &mut findings);
     if let Some(instrumentation) = &spec.settings.instrumentation {
         self::instrumentation(&spec.settings, instrumentation, &root, true, &mut findings);
     }
@@ -64,6 +65,8 @@ fn block(enabled: Option<bool>, settings: &Settings, root: &FieldPath, findings:
     let unused = enabled == Some(false) && has_secret;
     findings.add_if(unused, Code::TRC0102, root.field("export").field("headersSecretRef"));
     self::settings(settings, root, findings);
+    // The language may come from a TracingPolicy.
+    correlation(settings, root, settings.language.is_some(), findings);
     let name = settings.service.as_ref().and_then(|service| service.name.as_ref());
     findings.add_if(name.is_some(), Code::TRC0134, root.field("service").field("name"));
     if let Some(instrumentation) = &settings.instrumentation {
@@ -193,6 +196,18 @@ fn limits(limits: &Limits, path: &FieldPath, findings: &mut Findings) {
     let too_large = queue_size >= 1 && limits.batch_size.unwrap_or(512) > queue_size;
     let field = if limits.batch_size.is_some() { "batchSize" } else { "queueSize" };
     findings.add_if(too_large, Code::TRC0117, path.field(field));
+}
+
+/// Which languages have a switch: `env::switches` and `instrument::hooks` write it.
+fn correlation(settings: &Settings, root: &FieldPath, is_whole: bool, findings: &mut Findings) {
+    let Some(wanted) = settings.logs.as_ref().and_then(|logs| logs.correlation) else { return };
+    let has_effect = match settings.language {
+        Some(Language::Python | Language::Java) => true,
+        // It is the default of the agent. What switches it off would also stop an SDK of the application's from sending logs.
+        Some(Language::Nodejs) => wanted || settings.instrumentation.is_some(),
+        Some(Language::Dotnet | Language::Go | Language::Other) | None => false,
+    };
+    findings.add_if(is_whole && !has_effect, Code::TRC0139, root.field("logs").field("correlation"));
 }
 
 fn instrumentation(

@@ -6,6 +6,7 @@ use super::{
     env::{self, Inputs, Variable},
     export::Unresolved,
     inject::{self, ContainerPlan},
+    instrument::{self, InstrumentationPlan, Uninstrumented},
     pod,
 };
 use crate::{
@@ -108,7 +109,16 @@ impl WorkloadPlan {
 
     /// Whether the user's own variables keep some of the policy's out.
     pub fn is_overridden(&self) -> bool {
-        self.containers.iter().any(|container| !container.withheld.is_empty())
+        let is_kept_out = |container: &ContainerPlan| {
+            let reason = container.uninstrumented.as_ref();
+            !container.withheld.is_empty() || reason.is_some_and(Uninstrumented::is_the_users)
+        };
+        self.containers.iter().any(is_kept_out)
+    }
+
+    /// The instrumentation that is planned.
+    pub fn instrumentation(&self) -> Option<&InstrumentationPlan> {
+        instrument::of(&self.containers)
     }
 
     /// Whether any variable is planned.
@@ -194,6 +204,10 @@ fn keep_doubtful(workload: &Workload, mut plan: WorkloadPlan, doubtful: &Workloa
             plan.containers.push(ContainerPlan { name: other.name.clone(), variables, ..ContainerPlan::default() });
         }
     }
+    let held_by_name = |container: &str, name: &'static str| {
+        workload.containers.iter().find(|live| live.name == container).and_then(|live| held(live, name))
+    };
+    instrument::live::keep(workload, &mut plan.containers, &doubtful.containers, held_by_name);
     let variables = plan.containers.iter().flat_map(|planned| &planned.variables);
     let secret = variables.into_iter().find_map(|variable| match &variable.value {
         EnvValue::HeadersSecret(name) => Some(name.clone()),
@@ -220,18 +234,22 @@ fn with(snapshot: &Snapshot, workload: &Workload, attachment: &Attachment<'_>, d
     }
     let service_name = service_name(&in_force, workload);
     let inputs = Inputs { settings, export: &export, workload, service_name: &service_name };
-    let selected = workload.containers.iter().filter(|container| is_selected(settings, container));
     let decision = match settings.injection.as_ref().and_then(|injection| injection.mode).unwrap_or_default() {
         InjectionMode::Workload if workload.id.kind.is_writable() => Decision::Inject,
         InjectionMode::Workload | InjectionMode::Pod => Decision::AtPods,
         InjectionMode::None => Decision::Manual,
     };
+    let selected: Vec<_> = workload.containers.iter().filter(|container| is_selected(settings, container)).collect();
+    let home = snapshot.namespaces.get(&workload.id.namespace);
     let at_pods = decision == Decision::AtPods;
-    let variables = |container: &Container| {
+    let agent = instrument::Intent::of(settings, home, workload, &selected, at_pods);
+    let containers = selected.into_iter().map(|container| {
         let tag = container.tag.as_deref().filter(|_| at_pods);
-        inject::yield_to_user(container, env::variables(&inputs, &container.name, tag))
-    };
-    let containers = selected.map(variables).collect();
+        let mut plan = inject::yield_to_user(container, env::variables(&inputs, &container.name, tag));
+        agent.iter().for_each(|agent| agent.instrument(container, &mut plan));
+        plan
+    });
+    let containers = containers.collect();
     let configuration = at_pods.then(|| pod::configuration(&inputs));
     let secret = export.headers_secret.map(|name| SecretId { namespace: workload.id.namespace.clone(), name });
     WorkloadPlan { containers, configuration, service_name: Some(service_name), secret, ..nothing(decision) }
@@ -262,10 +280,11 @@ pub(super) fn service<'a>(
 }
 
 fn differs(workload: &Workload, wanted: &[ContainerPlan]) -> bool {
-    workload.containers.iter().any(|container| {
+    let differs = |container: &Container| {
         let wanted = wanted.iter().find(|wanted| wanted.name == container.name);
         !inject::is_current(container, wanted.map_or(&[], |wanted| wanted.variables.as_slice()))
-    })
+    };
+    workload.containers.iter().any(differs) || !instrument::live::is_current(workload, wanted)
 }
 
 /// What the policies say, a target before its policy; the annotation; the workload's name, or what made it where that is no name to keep.
@@ -311,10 +330,11 @@ pub(super) fn is_selected(settings: &Settings, container: &Container) -> bool {
 /// What a user should know about this workload (TRC05xx).
 pub fn workload_findings(workload: &Workload, plan: &WorkloadPlan) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
-    let mut path = FieldPath::root();
-    for step in workload.id.kind.template_path().iter().chain(&["spec", "containers"]) {
-        path = path.field(step);
+    let mut pod = FieldPath::root();
+    for step in workload.id.kind.template_path().iter().chain(&["spec"]) {
+        pod = pod.field(step);
     }
+    let path = pod.field("containers");
     for planned in &plan.containers {
         let position = workload.containers.iter().position(|container| container.name == planned.name);
         let Some((position, container)) = position.and_then(|at| Some((at, workload.containers.get(at)?))) else {
@@ -334,11 +354,17 @@ pub fn workload_findings(workload: &Workload, plan: &WorkloadPlan) -> Vec<Diagno
             let detail = format!("container {} lists {} more than once", planned.name, container.duplicates.join(", "));
             findings.push(Diagnostic::new(Code::TRC0502, place.field("env")).detail(detail));
         }
+        if let Some(reason) = &planned.uninstrumented {
+            let field = if matches!(reason, Uninstrumented::Hooks(_)) { place.field("env") } else { place.clone() };
+            let detail = format!("container {}: {}", planned.name, reason.describe());
+            findings.push(Diagnostic::new(Code::TRC0505, field).detail(detail));
+        }
         if container.env_from {
             let detail = format!("container {}", planned.name);
             findings.push(Diagnostic::new(Code::TRC0503, place.field("envFrom")).detail(detail));
         }
     }
+    findings.extend(instrument::live::taken_over(workload, plan.intent(), &pod));
     workload.ignored.apply(&mut findings);
     findings.into_iter().map(|finding| finding.on(workload.id.object())).collect()
 }

@@ -21,8 +21,8 @@ use tokio::sync::mpsc;
 use crate::{
     api::{ClusterTracingPolicy, TracingCollector, TracingPolicy},
     index::{
-        Change, Child, Collector, LiveObject, MANAGED_BY, MANAGED_BY_LABEL, OwnedKind, Pod, Policy, Source, Watched,
-        Workload, WorkloadId, WorkloadKind,
+        Change, Child, Collector, LiveObject, LivingPod, MANAGED_BY, MANAGED_BY_LABEL, NamespaceMeta, OwnedKind,
+        PodDefaults, Policy, Source, Watched, Workload, WorkloadId, WorkloadKind,
         raw::{RawCronJob, RawDaemonSet, RawDeployment, RawJob, RawStatefulSet, RawWorkload},
     },
     plan::{read_cluster_policy, read_collector, read_policy},
@@ -177,9 +177,10 @@ async fn follow_namespaces(client: Client, source: Source, changes: mpsc::Sender
     let api: Api<PartialObjectMeta<core::Namespace>> = Api::all(client);
     let kind = Kind {
         reduce: |object: PartialObjectMeta<core::Namespace>| {
-            Some((object.metadata.name?, object.metadata.labels.unwrap_or_default()))
+            let pods = PodDefaults::read(&object.metadata.annotations.unwrap_or_default());
+            Some((object.metadata.name?, NamespaceMeta { labels: object.metadata.labels.unwrap_or_default(), pods }))
         },
-        applied: |(name, labels)| Change::Namespace(name, labels),
+        applied: |(name, meta)| Change::Namespace(name, meta),
         gone: |(name, _)| Change::NamespaceGone(name),
         all: Change::Namespaces,
     };
@@ -217,21 +218,24 @@ where
     run(api, config(), source, changes, kind).await;
 }
 
+/// A Job, and whether it counts.
+type SeenJob = (bool, (Workload, Option<u64>));
+/// What a workload of a namespace makes, and which.
+type SeenChild = (String, Child, Option<WorkloadId>);
+
 /// Jobs of their own, until they end.
 async fn follow_jobs(client: Client, source: Source, changes: mpsc::Sender<Change>) {
     let api: Api<RawJob> = match &source.namespace {
         None => Api::all(client),
         Some(namespace) => Api::namespaced(client, namespace),
     };
-    type Seen = (bool, (Workload, Option<u64>));
     let kind = Kind {
         reduce: |raw: RawJob| Some((raw.is_own() && !raw.is_over(), workload_from(raw))),
-        applied: |(counts, (workload, version)): Seen| match counts {
-            true => Change::Workload(workload, version),
-            false => Change::WorkloadGone(workload.id),
+        applied: |(counts, (workload, version)): SeenJob| {
+            if counts { Change::Workload(workload, version) } else { Change::WorkloadGone(workload.id) }
         },
-        gone: |(_, (workload, _)): Seen| Change::WorkloadGone(workload.id),
-        all: |source, all: Vec<Seen>| {
+        gone: |(_, (workload, _)): SeenJob| Change::WorkloadGone(workload.id),
+        all: |source, all: Vec<SeenJob>| {
             Change::Workloads(source, all.into_iter().filter(|(counts, _)| *counts).map(|(_, seen)| seen).collect())
         },
     };
@@ -245,9 +249,9 @@ async fn follow_pods(client: Client, source: Source, changes: mpsc::Sender<Chang
         Some(namespace) => Api::namespaced(client, namespace),
     };
     let kind = Kind {
-        reduce: |object: PartialObjectMeta<core::Pod>| Pod::reduce(&object.metadata),
+        reduce: |object: PartialObjectMeta<core::Pod>| LivingPod::reduce(&object.metadata),
         applied: |pod| Change::Pod(Box::new(pod)),
-        gone: |pod: Pod| Change::PodGone(pod.namespace, pod.name),
+        gone: |pod: LivingPod| Change::PodGone(pod.namespace, pod.name),
         all: Change::Pods,
     };
     let config = watcher::Config::default().page_size(METADATA_PAGE_SIZE).fields(LIVING);
@@ -264,7 +268,6 @@ where
         None => Api::all(client),
         Some(namespace) => Api::namespaced(client, namespace),
     };
-    type Seen = (String, Child, Option<WorkloadId>);
     let kind = Kind {
         reduce: move |object: PartialObjectMeta<K>| {
             let meta = object.metadata;
@@ -272,8 +275,8 @@ where
             let parent = child.parent(&meta);
             Some((meta.namespace.unwrap_or_default(), child, parent))
         },
-        applied: |(namespace, child, parent): Seen| Change::Child(namespace, child, parent),
-        gone: |(namespace, child, _): Seen| Change::ChildGone(namespace, child),
+        applied: |(namespace, child, parent): SeenChild| Change::Child(namespace, child, parent),
+        gone: |(namespace, child, _): SeenChild| Change::ChildGone(namespace, child),
         all: Change::Children,
     };
     let config = watcher::Config::default().page_size(METADATA_PAGE_SIZE);

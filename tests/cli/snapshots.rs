@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::common::{Files, root, run};
+use super::common::{Files, root, run, run_with};
 
 /// A case of the table that every validator is fed with.
 #[derive(Deserialize)]
@@ -93,9 +93,39 @@ fn the_samples_rendered() {
 }
 
 #[test]
+fn an_instrumented_workload_rendered() {
+    for output in ["yaml", "patch"] {
+        let answer = run(&["render", "-o", output, "config/samples/instrumentation.yaml"]);
+        assert_eq!((answer.code, answer.stderr.as_str()), (Some(0), ""));
+        insta::assert_snapshot!(format!("instrumentation_{output}"), answer.stdout);
+    }
+    let explained = run(&["explain", "deployment/search", "-n", "shop", "config/samples/instrumentation.yaml"]);
+    insta::assert_snapshot!("instrumentation_explained", explained.stdout);
+    // At Pod level the user's own value is joined.
+    let sample = std::fs::read_to_string("config/samples/instrumentation.yaml").unwrap();
+    let own = sample
+        .replace("        ports:\n", "        env: [{name: PYTHONPATH, value: \"/app:$(EXTRA)\"}]\n        ports:\n")
+        .replace("  enabled: true\n", "  enabled: true\n  injection: {mode: Pod}\n");
+    let joined = "value: /otel-auto-instrumentation-python/opentelemetry/instrumentation/auto_instrumentation:\
+                  /app:$(EXTRA):/otel-auto-instrumentation-python\n";
+    let env = run_with(&["render", "-o", "env", "-n", "shop", "--workload", "Deployment/search", "-"], &own);
+    assert!(env.stdout.contains("# PYTHONPATH: loads the instrumentation\n"), "{env:?}");
+    let whole = run_with(&["render", "-o", "yaml", "-"], &own);
+    assert!(whole.stdout.contains(joined), "{whole:?}");
+    assert_eq!(whole.stdout.matches("PYTHONPATH").count(), 1, "{whole:?}");
+    // In a template it is the user's.
+    let template = own.replace("  injection: {mode: Pod}\n", "");
+    let answer = run_with(&["render", "-o", "yaml", "-"], &template);
+    assert!(!answer.stdout.contains("tracesteward-python") && answer.stderr.contains("TRC0505"), "{answer:?}");
+    assert!(answer.stdout.contains("OTEL_SERVICE_NAME"), "{answer:?}");
+}
+
+#[test]
 fn the_samples_are_fine() {
-    let answer =
-        run(&["validate", "--fail-on", "warning", "config/samples/checkout.yaml", "config/samples/worker.yaml"]);
+    let samples = ["checkout", "worker", "instrumentation"].map(|name| format!("config/samples/{name}.yaml"));
+    let mut args = vec!["validate", "--fail-on", "warning"];
+    args.extend(samples.iter().map(String::as_str));
+    let answer = run(&args);
     assert_eq!(answer.code, Some(0), "{}", answer.stdout);
     let answer = run(&["validate", "--fail-on", "warning", "config/samples/collector"]);
     assert_eq!(answer.code, Some(0), "{}", answer.stdout);

@@ -152,11 +152,11 @@ fn a_workload_touches_collectors_only_where_its_service_may_be_another() {
 fn labels_of_a_namespace_touch_what_refers_to_collectors_there() {
     let mut index = world();
     let labels = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
-    assert_eq!(names(&index.update(Change::Namespace("team".into(), labels.clone()))), "w:web p:p c:gw");
-    assert_eq!(names(&index.update(Change::Namespace("team".into(), labels.clone()))), "");
-    assert_eq!(names(&index.update(Change::Namespace("other".into(), labels.clone()))), "");
+    assert_eq!(names(&index.update(Change::Namespace("team".into(), labels.clone().into()))), "w:web p:p c:gw");
+    assert_eq!(names(&index.update(Change::Namespace("team".into(), labels.clone().into()))), "");
+    assert_eq!(names(&index.update(Change::Namespace("other".into(), labels.clone().into()))), "");
     let all = Source { watched: Watched::Namespaces, namespace: None };
-    assert_eq!(names(&index.update(Change::Namespaces(all, vec![("other".into(), labels)]))), "w:web p:p c:gw");
+    assert_eq!(names(&index.update(Change::Namespaces(all, vec![("other".into(), labels.into())]))), "w:web p:p c:gw");
     assert_eq!(index.snapshot().namespaces["team"].labels, None);
 }
 

@@ -116,6 +116,7 @@ fn line(variable: &Variable) -> String {
         EnvValue::Literal(value) => format!("{}={value}", variable.name),
         EnvValue::FieldRef(path) => format!("{} field {path}", variable.name),
         EnvValue::HeadersSecret(secret) => format!("{} secret {secret}", variable.name),
+        EnvValue::Joined => format!("{} joined", variable.name),
         EnvValue::Foreign => panic!("{} is planned as foreign", variable.name),
     }
 }
@@ -155,6 +156,30 @@ fn key(name: &str) -> String {
     format!("k:{}", json!({"name": name}))
 }
 
+/// An entry of managed fields.
+pub(super) fn managed_by(manager: &str, operation: &str, fields: &Value) -> Value {
+    json!({"manager": manager, "operation": operation, "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": fields})
+}
+
+/// The managed fields of whoever applies this.
+pub(super) fn fields_of(applied: &Value) -> Value {
+    match applied {
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (format!("f:{name}"), fields_of(value))).collect::<Map<_, _>>().into()
+        }
+        Value::Array(items) if items.iter().all(Value::is_object) => {
+            let keyed = items.iter().map(|item| {
+                let field = if item.get("mountPath").is_some() { "mountPath" } else { "name" };
+                let mut fields = fields_of(item);
+                fields["."] = json!({});
+                (format!("k:{}", json!({field: item[field]})), fields)
+            });
+            keyed.collect::<Map<_, _>>().into()
+        }
+        _ => json!({}),
+    }
+}
+
 /// The object as the API server has it after the operator's apply: the intent merged in, and its fields managed.
 pub(super) fn applied(object: &Value, containers: &[ContainerPlan]) -> Value {
     let workload = read(object);
@@ -162,10 +187,9 @@ pub(super) fn applied(object: &Value, containers: &[ContainerPlan]) -> Value {
     tracesteward::plan::merge_into(&mut after, &workload, containers);
     let others = object.pointer("/metadata/managedFields").and_then(Value::as_array).cloned().unwrap_or_default();
     let mut entries: Vec<_> = others.into_iter().filter(|entry| entry["manager"] != "tracesteward").collect();
-    for container in containers.iter().filter(|container| !container.variables.is_empty()) {
-        let names: Vec<_> = container.variables.iter().map(|variable| variable.name).collect();
-        let own = managed(workload.id.kind.as_str(), &[("tracesteward", "Apply", &container.name, &names)]);
-        entries.extend(own.as_array().unwrap().clone());
+    let patch = tracesteward::plan::apply_patch(&workload, containers);
+    if let Some(spec) = patch.get("spec") {
+        entries.push(managed_by("tracesteward", "Apply", &json!({"f:spec": fields_of(spec)})));
     }
     after["metadata"]["managedFields"] = entries.into();
     after

@@ -54,7 +54,7 @@ fn everything_in_order() {
             "OTEL_BSP_MAX_QUEUE_SIZE=2048",
             "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=512",
             "OTEL_PYTHON_LOG_CORRELATION=true",
-            "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=false",
+            "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=NO_CONTENT",
         ]
     );
     let position = |line: &String| ENV_NAMES.iter().position(|name| line.split(['=', ' ']).next() == Some(name));
@@ -232,16 +232,43 @@ fn the_kubelet_expands_nothing_that_users_write() {
 }
 
 #[test]
-fn log_correlation_is_pythons_only() {
-    let of = |language: &str| {
-        value("OTEL_PYTHON_LOG_CORRELATION", &format!("language: {language}, logs: {{correlation: true}}"), &plain())
+fn content_is_captured_only_where_it_is_wanted() {
+    for (language, capture, expected) in
+        [("python", false, "NO_CONTENT"), ("python", true, "true"), ("java", false, "false"), ("nodejs", true, "true")]
+    {
+        let settings = format!("language: {language}, genAi: {{captureContent: {capture}}}");
+        let seen = value("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", &settings, &plain());
+        assert_eq!(seen.as_deref(), Some(expected), "{settings}");
+    }
+}
+
+#[test]
+fn each_language_has_its_own_switches_for_log_correlation() {
+    let switches = |settings: &str| {
+        let spec = format!("{{enabled: true, export: {{endpoint: \"http://otel:4318\"}}, {settings}}}");
+        let of_logs = |line: &String| {
+            ["LOG_CORRELATION", "_MDC_", "CONTEXT_DATA", "NODE_DISABLED"].iter().any(|part| line.contains(part))
+        };
+        let found: Vec<_> = env(&spec, &plain()).into_iter().filter(of_logs).collect();
+        found.join(" ")
     };
-    assert_eq!(of("python").as_deref(), Some("true"));
-    assert_eq!((of("java"), of("other")), (None, None));
-    assert_eq!(
-        value("OTEL_PYTHON_LOG_CORRELATION", "language: python, logs: {correlation: false}", &plain()).unwrap(),
-        "false"
-    );
+    let java = "OTEL_INSTRUMENTATION_LOGBACK_MDC_ENABLED=false OTEL_INSTRUMENTATION_LOG4J_CONTEXT_DATA_ENABLED=false \
+                OTEL_INSTRUMENTATION_LOG4J_MDC_ENABLED=false OTEL_INSTRUMENTATION_JBOSS_LOGMANAGER_MDC_ENABLED=false";
+    for (language, correlation, expected) in [
+        ("python", "true", "OTEL_PYTHON_LOG_CORRELATION=true"),
+        ("python", "false", "OTEL_PYTHON_LOG_CORRELATION=false"),
+        ("java", "true", ""),
+        ("java", "false", java),
+        ("nodejs", "true", ""),
+        ("nodejs", "false", ""),
+        ("nodejs, instrumentation: {}", "true", ""),
+        ("nodejs, instrumentation: {}", "false", "OTEL_NODE_DISABLED_INSTRUMENTATIONS=bunyan,pino,winston"),
+        ("dotnet", "false", ""),
+        ("other", "true", ""),
+    ] {
+        let settings = format!("language: {language}, logs: {{correlation: {correlation}}}");
+        assert_eq!(switches(&settings), expected, "{settings}");
+    }
 }
 
 #[test]

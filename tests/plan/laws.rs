@@ -40,14 +40,20 @@ fn spec() -> impl Strategy<Value = Value> {
         json!({"name": "yes", "version": "1.0"}),
         json!({"attributes": {"a b": "c,d=$(E)", "ü": "\n"}}),
     ]);
-    let language = prop::sample::select(vec![json!(null), json!("python"), json!("java")]);
+    let language = prop::sample::select(
+        ["", "python", "java", "nodejs", "dotnet"]
+            .map(|name| if name.is_empty() { json!(null) } else { json!(name) })
+            .to_vec(),
+    );
+    let instrumentation = prop::sample::select(vec![json!(null), json!({}), json!({"image": "registry/agent:2"})]);
     let mode = prop::sample::select(vec![json!(null), json!({"mode": "Workload"}), json!({"mode": "None"})]);
-    let rest = (prop::collection::vec(target(), 0..3), 0..3_i32, prop::bool::weighted(0.9), limits);
+    let rest = (prop::collection::vec(target(), 0..3), 0..3_i32, prop::bool::weighted(0.9), limits, instrumentation);
     (endpoint, sampling, service, language, mode, rest).prop_map(
-        |(export, sampling, service, language, injection, (targets, priority, enabled, limits))| {
+        |(export, sampling, service, language, injection, (targets, priority, enabled, limits, instrumentation))| {
             json!({
                 "enabled": enabled, "priority": priority, "targets": targets, "export": export, "sampling": sampling,
                 "service": service, "language": language, "injection": injection, "logs": {"correlation": true}, "limits": limits,
+                "instrumentation": instrumentation,
             })
         },
     )
@@ -115,7 +121,17 @@ fn workload() -> impl Strategy<Value = Value> {
         json!({"app": "web", "app.kubernetes.io/version": "1"}),
     ]);
     let containers = prop::collection::vec(env(), 1..4);
-    (kind(), name, label, containers).prop_map(|(kind, name, labels, containers)| {
+    // Of the user's own, now and then under the operator's names.
+    let parts = prop::sample::select(vec![
+        json!({}),
+        json!({}),
+        json!({"initContainers": [{"name": "migrate", "image": "m"}], "volumes": [{"name": "data", "emptyDir": {}}]}),
+        json!({"initContainers": [{"name": "tracesteward-java", "image": "m"}]}),
+        json!({"volumes": [{"name": "tracesteward-instrumentation", "emptyDir": {}}]}),
+        json!({"os": {"name": "windows"}}),
+        json!({"securityContext": {"runAsUser": 1000}}),
+    ]);
+    (kind(), name, label, containers, parts).prop_map(|(kind, name, labels, containers, parts)| {
         let names = ["app", "worker", "istio-proxy"];
         let containers: Vec<_> = containers
             .into_iter()
@@ -128,7 +144,8 @@ fn workload() -> impl Strategy<Value = Value> {
                 container
             })
             .collect();
-        let template = json!({"metadata": {"labels": labels}, "spec": {"containers": containers}});
+        let mut template = json!({"metadata": {"labels": labels}, "spec": {"containers": containers}});
+        template["spec"].as_object_mut().unwrap().extend(parts.as_object().unwrap().clone());
         let mut object = workload_object(kind.api_version(), kind.as_str(), name, &template);
         let all: Vec<(String, Vec<String>)> = containers
             .iter()
@@ -213,10 +230,11 @@ proptest! {
         let through = applied(&through, held.intent());
         let sorted = |object: &Value| {
             let workload = read(object);
-            workload.containers.into_iter().map(|mut container| {
+            let containers = workload.containers.into_iter().map(|mut container| {
                 container.env.sort_by_key(|variable| variable.name);
                 container
-            }).collect::<Vec<_>>()
+            });
+            (containers.collect::<Vec<_>>(), workload.pod)
         };
         prop_assert_eq!(sorted(&through), sorted(&direct));
     }
@@ -296,8 +314,8 @@ proptest! {
         for change in changes(&one, &workloads).into_iter().chain(changes(&other, &later)) {
             tracked.update(change);
         }
-        let labels = [("team".to_owned(), "x".to_owned())].into();
-        tracked.update(Change::Namespace(NAMESPACE.into(), labels));
+        let labels = std::collections::BTreeMap::from([("team".to_owned(), "x".to_owned())]);
+        tracked.update(Change::Namespace(NAMESPACE.into(), labels.into()));
         for index in gone {
             let ids: Vec<_> = tracked.snapshot().policies().map(|policy| policy.id.clone()).collect();
             if !ids.is_empty() {

@@ -9,6 +9,8 @@ mod env;
 mod explain;
 mod ignored;
 mod inject;
+mod instrument;
+mod instrument_live;
 mod laws;
 mod merge;
 mod pods;

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 use tracesteward::api::{CONFIGURATION_ANNOTATION, CONTAINERS_ANNOTATION};
-use tracesteward::index::{Change, Child, Index, Pod, Snapshot, Source, Watched, WorkloadId, WorkloadKind};
+use tracesteward::index::{Change, Child, Index, LivingPod, Snapshot, Source, Watched, WorkloadId, WorkloadKind};
 use tracesteward::plan::pod::{namespaces, plan_pod};
 use tracesteward::plan::{Planner, plan};
 
@@ -222,7 +222,7 @@ fn webhooks_are_asked_about_exactly_the_namespaces_that_need_it() {
 fn heard(pod: &Value) -> Change {
     let mut meta: ObjectMeta = serde_json::from_value(pod["metadata"].clone()).unwrap();
     meta.namespace = Some(NAMESPACE.to_owned());
-    Change::Pod(Box::new(Pod::reduce(&meta).unwrap()))
+    Change::Pod(Box::new(LivingPod::reduce(&meta).unwrap()))
 }
 
 #[test]
@@ -288,4 +288,39 @@ fn pods_without_the_settings_in_force_are_counted() {
     take(&mut index, Change::ChildGone(NAMESPACE.to_owned(), Child::ReplicaSet("web-abc12".to_owned())));
     let known = index.snapshot().namespaces[NAMESPACE].pods.configurations(&read(&plain()).id).count();
     assert_eq!(known, 0);
+}
+
+#[test]
+fn instrumentation_comes_with_the_pod() {
+    const MOUNT: &str = "/otel-auto-instrumentation-python";
+    let settings = ", language: python, instrumentation: {image: \"agent:1\"}";
+    let seen = snapshot(
+        vec![policy("p", &format!("{{enabled: true, export: {{endpoint: \"http://c:4318\"}}{settings}}}"))],
+        &[],
+    );
+    let mut bare = pod("{name: once}");
+    bare["spec"]["containers"][0]["env"] = yaml("[{name: PYTHONPATH, value: \"/own:$(HOME)\"}]");
+    bare["spec"]["containers"].as_array_mut().unwrap().push(yaml(
+        "{name: other, image: other, volumeMounts: [{name: data, mountPath: /data}], env: [{name: PYTHONPATH, valueFrom: {configMapKeyRef: {name: a, key: b}}}]}",
+    ));
+    bare["spec"]["volumes"] = yaml("[{name: data, emptyDir: {}}]");
+    let (_, mut made) = injected(&seen, &bare);
+    let path = format!("{MOUNT}/opentelemetry/instrumentation/auto_instrumentation:/own:$(HOME):{MOUNT}");
+    assert_eq!(value(&made, 0, "PYTHONPATH"), Some(path.as_str()), "joined in its own place");
+    let init = made["spec"]["initContainers"].clone();
+    assert_eq!(
+        (init.as_array().unwrap().len(), &init[0]["name"], &init[0]["image"]),
+        (1, &json!("tracesteward-python"), &json!("agent:1"))
+    );
+    assert_eq!(made["spec"]["volumes"].as_array().unwrap().len(), 2);
+    assert_eq!(made["spec"]["containers"][0]["volumeMounts"][0]["mountPath"], MOUNT);
+    // Where the variable comes from elsewhere, nothing can be joined, and half an agent is worse than none.
+    assert_eq!(made["spec"]["containers"][1]["volumeMounts"].as_array().unwrap().len(), 1);
+    assert_eq!(value(&made, 1, "OTEL_SERVICE_NAME"), Some("once"));
+
+    made["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "late", "image": "late"}));
+    let (_, again) = injected(&seen, &made);
+    assert_eq!(again["spec"]["containers"][0], made["spec"]["containers"][0], "not joined twice");
+    assert_eq!(again["spec"]["containers"][2]["volumeMounts"][0]["mountPath"], MOUNT);
+    assert_eq!((&again["spec"]["initContainers"], &again["spec"]["volumes"]), (&init, &made["spec"]["volumes"]));
 }

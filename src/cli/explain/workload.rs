@@ -55,6 +55,7 @@ pub(in crate::cli) fn env_words(value: &EnvValue) -> String {
         EnvValue::Literal(value) => value.clone(),
         EnvValue::FieldRef(path) => format!("(field {path} of the pod)"),
         EnvValue::HeadersSecret(secret) => format!("(Secret {secret}, key {HEADERS_KEY})"),
+        EnvValue::Joined => "(the user's own, joined)".to_owned(),
         EnvValue::Foreign => "(not known)".to_owned(),
     }
 }
@@ -68,7 +69,7 @@ pub(in crate::cli) fn env_value(into: &mut Map<String, Value>, value: &EnvValue)
         }
         EnvValue::FieldRef(path) => json!({"fieldRef": {"fieldPath": path}}),
         EnvValue::HeadersSecret(name) => json!({"secretKeyRef": {"name": name, "key": HEADERS_KEY, "optional": true}}),
-        EnvValue::Foreign => Value::Null,
+        EnvValue::Joined | EnvValue::Foreign => Value::Null,
     };
     into.insert("valueFrom".to_owned(), from);
 }
@@ -101,7 +102,8 @@ pub(super) fn pretty(world: &World, explanation: &Explanation, style: Style) -> 
     }
     for container in &explanation.containers {
         // Nothing to say of a container that nobody selects.
-        if !container.variables.is_empty() || !container.withheld.is_empty() || !container.leaving.is_empty() {
+        let has_variables = !container.variables.is_empty() || !container.withheld.is_empty();
+        if has_variables || !container.leaving.is_empty() || container.uninstrumented.is_some() {
             let name = visible(&container.name);
             add(
                 &mut text,
@@ -195,6 +197,13 @@ fn variables(world: &World, container: &ContainerReport, style: Style) -> String
         ]);
     }
     let mut text = if table.is_empty() { String::new() } else { table.print("  ", style) };
+    // Writing to a string cannot fail.
+    if let Some(image) = &container.instrumented {
+        writeln!(text, "  instrumented by {}", visible(image)).unwrap_or_default();
+    }
+    if let Some(why) = &container.uninstrumented {
+        writeln!(text, "  not instrumented: {}", visible(why)).unwrap_or_default();
+    }
     for withheld in &container.withheld {
         let rule = withheld.rule.map(|rule| format!(" ({rule})")).unwrap_or_default();
         let because = withheld.because.join(", ");
@@ -292,6 +301,8 @@ fn container_value(world: &World, container: &ContainerReport) -> Value {
         "unselected": container.unselected,
         "variables": variables.collect::<Vec<_>>(),
         "withheld": withheld.collect::<Vec<_>>(),
+        "instrumented": container.instrumented.as_ref().map(|image| json!({"image": image})),
+        "notInstrumented": container.uninstrumented,
         "removed": container.leaving,
     })
 }

@@ -82,11 +82,11 @@ impl<'a> Overview<'a> {
             counts.pending += usize::from(pending);
             counts.overridden += usize::from(overridden);
             match verdict {
-                Verdict::Traced => counts.traced += usize::from(!pending),
+                Verdict::Traced | Verdict::AtPods => counts.traced += usize::from(!pending),
                 Verdict::Held => counts.held += 1,
                 Verdict::Disabled => counts.disabled += 1,
                 Verdict::NotSelected => counts.not_selected += 1,
-                Verdict::Manual | Verdict::AtPods | Verdict::Excluded => counts.other += 1,
+                Verdict::Manual | Verdict::Excluded => counts.other += 1,
             }
         }
         counts

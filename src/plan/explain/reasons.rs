@@ -3,7 +3,7 @@
 use super::{Setting, View, fields::Origin, misses, variables::unselected};
 use crate::{
     api::{HEADERS_KEY, Management, Profile},
-    diagnostics::Severity,
+    diagnostics::{Code, Severity},
     index::{Container, Policy, SecretState, WorkloadKind},
     plan::{
         Unresolved,
@@ -264,8 +264,16 @@ fn failed(reason: &str, message: &str) -> Reason {
 }
 
 /// Reasons in `status.attention` that are no failures of writing.
-const NO_FAULTS: [&str; 6] =
-    ["Overridden", "DuplicateVariables", "EnvFromNotSeen", "NoContainerSelected", "SettingsDisagree", "TargetNotFound"];
+const NO_FAULTS: [&str; 8] = [
+    "Overridden",
+    "DuplicateVariables",
+    "EnvFromNotSeen",
+    "NoContainerSelected",
+    "SettingsDisagree",
+    "TargetNotFound",
+    "NotInstrumented",
+    "InstrumentationChanged",
+];
 
 /// What the operator itself has reported about the workload.
 fn reported<'a>(view: &View<'a>) -> Option<(&'a str, &'a str)> {
@@ -282,6 +290,7 @@ fn reported<'a>(view: &View<'a>) -> Option<(&'a str, &'a str)> {
 fn of_settings(view: &View<'_>, fields: &[Setting]) -> Vec<Reason> {
     let mut reasons = Vec::new();
     reasons.extend(containers(view, fields));
+    reasons.extend(uninstrumented(view));
     view.selected().for_each(|live| own_variables(live, &mut reasons));
     reasons.extend(head_ratio(view, fields));
     reasons.extend(secret(view));
@@ -302,6 +311,15 @@ fn containers(view: &View<'_>, fields: &[Setting]) -> Vec<Reason> {
         reasons.insert(0, Reason::new("NoContainerSelected", message, help));
     }
     reasons
+}
+
+/// Containers that should load instrumentation and do not.
+fn uninstrumented<'a>(view: &'a View<'_>) -> impl Iterator<Item = Reason> + 'a {
+    view.plan.containers.iter().filter_map(|planned| {
+        let why = planned.uninstrumented.as_ref()?.describe();
+        let message = format!("Container {} is not instrumented: {why}. Its other variables are set.", planned.name);
+        Some(Reason::new("NotInstrumented", message, Code::TRC0505.help()))
+    })
 }
 
 /// What the user's own variables mean.

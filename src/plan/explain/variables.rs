@@ -6,6 +6,7 @@ use crate::{
     index::{Container, ENV_NAMES, EnvValue, Owner, VERSION_LABEL},
     plan::{
         inject::{causes, group_rule},
+        instrument::{Uninstrumented, is_hook},
         workload::{Decision, SIDECARS, is_selected},
     },
 };
@@ -69,6 +70,10 @@ pub struct ContainerReport {
     pub variables: Vec<VariableReport>,
     /// What the user's own variables keep out.
     pub withheld: Vec<Withheld>,
+    /// The image of the instrumentation that it loads.
+    pub instrumented: Option<String>,
+    /// Why it loads none, where a policy wants it to.
+    pub uninstrumented: Option<String>,
     /// The operator's variables that have to go.
     pub leaving: Vec<&'static str>,
 }
@@ -96,6 +101,9 @@ fn container(view: &View<'_>, fields: &[Setting], live: &Container) -> Container
         let from = feeds(view, fields, variable.name);
         report.variables.push(VariableReport { name: variable.name, value: variable.value.clone(), from, state });
     }
+    report.instrumented =
+        planned.and_then(|planned| planned.instrumented.as_ref()).map(|instrumentation| instrumentation.image.clone());
+    report.uninstrumented = planned.and_then(|planned| planned.uninstrumented.as_ref()).map(Uninstrumented::describe);
     let withheld = planned.into_iter().flat_map(|planned| &planned.withheld);
     report.withheld =
         withheld.map(|name| Withheld { name, because: causes(live, name), rule: group_rule(name) }).collect();
@@ -159,7 +167,19 @@ fn feeds(view: &View<'_>, fields: &[Setting], name: &str) -> Vec<Feed> {
         "OTEL_BSP_MAX_QUEUE_SIZE" => set(&["limits.queueSize"]),
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE" => set(&["limits.batchSize"]),
         "OTEL_PYTHON_LOG_CORRELATION" => set(&["logs.correlation", "language"]),
-        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT" => set(&["genAi.captureContent"]),
+        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT" => set(&["genAi.captureContent", "language"]),
+        "OTEL_NODE_DISABLED_INSTRUMENTATIONS"
+        | "OTEL_INSTRUMENTATION_LOGBACK_MDC_ENABLED"
+        | "OTEL_INSTRUMENTATION_LOG4J_CONTEXT_DATA_ENABLED"
+        | "OTEL_INSTRUMENTATION_LOG4J_MDC_ENABLED"
+        | "OTEL_INSTRUMENTATION_JBOSS_LOGMANAGER_MDC_ENABLED" => set(&["logs.correlation", "language"]),
+        "OTEL_METRICS_EXPORTER" | "OTEL_LOGS_EXPORTER" => {
+            or(Vec::new(), "the instrumentation, which would send more than traces")
+        }
+        hook if is_hook(hook) => {
+            let fields = set(&["instrumentation", "instrumentation.image", "language"]);
+            or(fields, "the instrumentation")
+        }
         _ => Vec::new(),
     }
 }

@@ -50,6 +50,27 @@ fn full(name: &str) -> Value {
 }
 
 #[test]
+fn mounts_keep_a_stub_alive_too_and_init_containers_are_none() {
+    let path = format!("k:{}", json!({"mountPath": "/otel-auto-instrumentation-java"}));
+    let held = json!({
+        key("a"): {".": {}, "f:name": {}, "f:volumeMounts": {path: {".": {}, "f:mountPath": {}, "f:name": {}}}},
+    });
+    let managers = [("tracesteward", "Apply", held)];
+    let mount = json!([{"name": "tracesteward-instrumentation", "mountPath": "/otel-auto-instrumentation-java"}]);
+    let old = json!([{"name": "a", "image": "i", "volumeMounts": mount}]);
+    let new = json!([{"name": "a", "volumeMounts": mount}, {"name": "b", "image": "i"}]);
+    for kind in WorkloadKind::ALL {
+        let stub = format!("/{}/spec/containers/0", kind.template_path().join("/"));
+        let (before, mut after) = (workload(kind, &old, &managers), workload(kind, &new, &managers));
+        assert_eq!(repair(&after, &before), [remove(&stub)], "{kind}");
+        // An init container without an image is nobody's stub: the user hears of it from the API server.
+        let place = format!("/{}/spec", kind.template_path().join("/"));
+        after.pointer_mut(&place).unwrap()["initContainers"] = json!([{"name": "tracesteward-java"}]);
+        assert_eq!(repair(&after, &before), [remove(&stub)], "{kind}");
+    }
+}
+
+#[test]
 fn stubs_go_whatever_the_kind_and_indices_follow() {
     for kind in WorkloadKind::WRITABLE {
         let path = format!("/{}/spec/containers", kind.template_path().join("/"));

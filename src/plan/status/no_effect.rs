@@ -1,7 +1,7 @@
 //! Fields that this version reads and checks, but that do nothing yet. Users are told so, never left to find out.
 
 use crate::{
-    api::{Language, Settings},
+    api::Settings,
     index::Policy,
     plan::attach::{Part, part_settings},
 };
@@ -23,8 +23,5 @@ fn of_settings(settings: &Settings, root: &str, fields: &mut Vec<String>) {
             fields.push(format!("{root}.{field}"));
         }
     };
-    add(settings.instrumentation.is_some(), "instrumentation");
-    let correlation = settings.logs.as_ref().is_some_and(|logs| logs.correlation.is_some());
-    add(correlation && settings.language != Some(Language::Python), "logs.correlation (other than for Python)");
     add(settings.rollout.is_some(), "rollout");
 }

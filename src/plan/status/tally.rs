@@ -310,6 +310,8 @@ fn entries(policy: &Policy, workload: &Workload, plan: &WorkloadPlan, fault: Opt
         let (rank, reason) = match finding.code {
             Code::TRC0501 => (3, "Overridden"),
             Code::TRC0502 => (4, "DuplicateVariables"),
+            Code::TRC0505 => (3, "NotInstrumented"),
+            Code::TRC0506 => (4, "InstrumentationChanged"),
             Code::TRC0133 => (5, "IgnoredWithoutEffect"),
             _ => (5, "EnvFromNotSeen"),
         };

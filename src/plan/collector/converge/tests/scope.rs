@@ -1,5 +1,7 @@
 //! Whose objects count, which namespaces are left alone, and what is forgotten.
 
+use crate::index::NamespaceMeta;
+
 use super::*;
 
 #[test]
@@ -54,9 +56,9 @@ fn collectors_in_excluded_namespaces_are_refused() {
 fn nothing_is_remembered_of_what_is_gone() {
     let mut cluster = Cluster::live();
     let id = CollectorId { namespace: "ns".into(), name: "gw".into() };
-    cluster.index.update(Change::Namespace("ns".into(), BTreeMap::new()));
+    cluster.index.update(Change::Namespace("ns".into(), NamespaceMeta::default()));
     cluster.index.update(Change::NamespaceGone("ns".into()));
-    cluster.index.update(Change::Namespace("ns".into(), BTreeMap::new()));
+    cluster.index.update(Change::Namespace("ns".into(), NamespaceMeta::default()));
     cluster.index.update(Change::CollectorGone(id.clone()));
     cluster.index.update(Change::Trouble(id.clone(), Some("late".to_owned())));
     let fault = crate::index::Fault { reason: "Late".into(), message: String::new() };
