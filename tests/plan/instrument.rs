@@ -221,7 +221,7 @@ fn in_namespace(annotations: &[(&str, &str)], object: &Value) -> WorkloadPlan {
     let mut snapshot = snapshot(vec![policy("p", &spec("java", ""))], std::slice::from_ref(object));
     let annotations = annotations.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let meta = NamespaceMeta { pods: PodDefaults::read(&annotations), ..NamespaceMeta::default() };
-    snapshot.namespaces.get_mut(NAMESPACE).unwrap().pods = meta.pods;
+    snapshot.namespaces.get_mut(NAMESPACE).unwrap().pod_defaults = meta.pods;
     plan_workload(&snapshot, &snapshot.namespaces[NAMESPACE], &read(object))
 }
 
