@@ -1,5 +1,6 @@
 //! What the webhook adds to the creation of a pod: over real HTTPS and one connection, as the API server keeps it, beside a
 //! handler that does nothing, with 500 policies in the index.
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a bench stops where it fails, and prints")]
 
 use std::{
     io::{Read, Write},

@@ -186,8 +186,12 @@ fn workload_words(workload: &WorkloadDifference, style: Style) -> String {
     if let Some((before, after)) = &workload.instrumentation {
         let words = |plan: &InstrumentationPlan| format!("instrumentation {} ({})", plan.image, plan.agent.as_str());
         let shown = |plan: &InstrumentationPlan| visible(&words(plan));
-        before.iter().for_each(|plan| say(&mut text, format!("    {}", style.removed(&format!("- {}", shown(plan))))));
-        after.iter().for_each(|plan| say(&mut text, format!("    {}", style.added(&format!("+ {}", shown(plan))))));
+        if let Some(plan) = before {
+            say(&mut text, format!("    {}", style.removed(&format!("- {}", shown(plan)))));
+        }
+        if let Some(plan) = after {
+            say(&mut text, format!("    {}", style.added(&format!("+ {}", shown(plan)))));
+        }
     }
     let mut container = None;
     for change in &workload.variables {

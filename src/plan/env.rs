@@ -186,21 +186,15 @@ fn switches(settings: &Settings, values: &mut Values) {
         }
         // On by itself where the agent runs; each logging library has its own switch.
         (Some(false), Some(Language::Java)) => {
-            ["LOGBACK_MDC", "LOG4J_CONTEXT_DATA", "LOG4J_MDC", "JBOSS_LOGMANAGER_MDC"]
-                .iter()
-                .for_each(|library| values.literal(&format!("OTEL_INSTRUMENTATION_{library}_ENABLED"), "false"));
+            for library in ["LOGBACK_MDC", "LOG4J_CONTEXT_DATA", "LOG4J_MDC", "JBOSS_LOGMANAGER_MDC"] {
+                values.literal(&format!("OTEL_INSTRUMENTATION_{library}_ENABLED"), "false");
+            }
         }
         _ => {}
     }
     if let Some(capture) = settings.gen_ai.as_ref().and_then(|gen_ai| gen_ai.capture_content) {
-        // Newer Python instrumentations know names of modes, and some refuse anything else; the older ones capture nothing
-        // unless it is "true". Other languages read a boolean.
-        let value = match (capture, settings.language) {
-            (true, _) => "true",
-            (false, Some(Language::Python)) => "NO_CONTENT",
-            (false, _) => "false",
-        };
-        values.literal("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", value);
+        // Whatever is not "true", or a mode of newer Python instrumentations, captures nothing.
+        values.literal("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", capture.to_string());
     }
 }
 

@@ -42,7 +42,7 @@ pub fn apply_patch(workload: &Workload, containers: &[ContainerPlan]) -> Value {
         let kept = live.kept.iter().map(|name| (name.as_str(), json!({"name": name})));
         let mut entries: Vec<_> = planned
             .iter()
-            .filter(|variable| !live.rolled_back.contains(variable.name) && !(undone && is_hook(variable.name)))
+            .filter(|variable| !(live.rolled_back.contains(variable.name) || undone && is_hook(variable.name)))
             .map(|variable| (variable.name, entry(variable)))
             .chain(kept)
             .collect();

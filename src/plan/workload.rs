@@ -246,7 +246,9 @@ fn with(snapshot: &Snapshot, workload: &Workload, attachment: &Attachment<'_>, d
     let containers = selected.into_iter().map(|container| {
         let tag = container.tag.as_deref().filter(|_| at_pods);
         let mut plan = inject::yield_to_user(container, env::variables(&inputs, &container.name, tag));
-        agent.iter().for_each(|agent| agent.instrument(container, &mut plan));
+        if let Some(agent) = &agent {
+            agent.instrument(container, &mut plan);
+        }
         plan
     });
     let containers = containers.collect();

@@ -76,6 +76,8 @@ fn rest(object: &Value) -> String {
     // The controllers write statuses under managers of their own.
     if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
         annotations.shift_remove("deployment.kubernetes.io/revision");
+        // The API server counts the templates of DaemonSets.
+        annotations.shift_remove("deprecated.daemonset.template.generation");
     }
     if let Some(entries) = metadata.get_mut("managedFields").and_then(Value::as_array_mut) {
         entries.retain(|entry| entry["manager"] != "kube-controller-manager");

@@ -152,7 +152,7 @@ async fn each_kind_gets_exactly_these_variables() {
                 plain("OTEL_BSP_MAX_QUEUE_SIZE", "2048"),
                 plain("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "512"),
                 plain("OTEL_PYTHON_LOG_CORRELATION", "true"),
-                plain("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "NO_CONTENT"),
+                plain("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "false"),
             ])
         };
         let own = env(&live, "app").iter().filter(|variable| !held(&live, "app").contains(&text(&variable["name"])));

@@ -54,7 +54,7 @@ fn everything_in_order() {
             "OTEL_BSP_MAX_QUEUE_SIZE=2048",
             "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=512",
             "OTEL_PYTHON_LOG_CORRELATION=true",
-            "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=NO_CONTENT",
+            "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=false",
         ]
     );
     let position = |line: &String| ENV_NAMES.iter().position(|name| line.split(['=', ' ']).next() == Some(name));
@@ -234,7 +234,7 @@ fn the_kubelet_expands_nothing_that_users_write() {
 #[test]
 fn content_is_captured_only_where_it_is_wanted() {
     for (language, capture, expected) in
-        [("python", false, "NO_CONTENT"), ("python", true, "true"), ("java", false, "false"), ("nodejs", true, "true")]
+        [("python", false, "false"), ("python", true, "true"), ("java", false, "false"), ("nodejs", true, "true")]
     {
         let settings = format!("language: {language}, genAi: {{captureContent: {capture}}}");
         let seen = value("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", &settings, &plain());

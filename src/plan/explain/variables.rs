@@ -166,9 +166,9 @@ fn feeds(view: &View<'_>, fields: &[Setting], name: &str) -> Vec<Feed> {
         "OTEL_BSP_EXPORT_TIMEOUT" => set(&["limits.exportTimeout"]),
         "OTEL_BSP_MAX_QUEUE_SIZE" => set(&["limits.queueSize"]),
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE" => set(&["limits.batchSize"]),
-        "OTEL_PYTHON_LOG_CORRELATION" => set(&["logs.correlation", "language"]),
-        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT" => set(&["genAi.captureContent", "language"]),
-        "OTEL_NODE_DISABLED_INSTRUMENTATIONS"
+        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT" => set(&["genAi.captureContent"]),
+        "OTEL_PYTHON_LOG_CORRELATION"
+        | "OTEL_NODE_DISABLED_INSTRUMENTATIONS"
         | "OTEL_INSTRUMENTATION_LOGBACK_MDC_ENABLED"
         | "OTEL_INSTRUMENTATION_LOG4J_CONTEXT_DATA_ENABLED"
         | "OTEL_INSTRUMENTATION_LOG4J_MDC_ENABLED"

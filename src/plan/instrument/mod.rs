@@ -134,9 +134,10 @@ impl Intent {
         plan.because.sort_unstable();
         plan.because.dedup();
         for hook in hooks::of(agent) {
-            let value = match container.is_users(hook.name) {
-                true => EnvValue::Joined,
-                false => EnvValue::Literal(hook.value(self.plan.musl).to_owned()),
+            let value = if container.is_users(hook.name) {
+                EnvValue::Joined
+            } else {
+                EnvValue::Literal(hook.value(self.plan.musl).to_owned())
             };
             plan.variables.push(Variable { name: hook.name, value });
         }
