@@ -40,6 +40,10 @@ const ADMISSION: [&str; 4] = [
     "mutatingadmissionpolicybindings/tracesteward-repair",
 ];
 
+/// What it acts on.
+const KINDS: [&str; 3] =
+    ["tracingpolicies.tracesteward.io", "clustertracingpolicies.tracesteward.io", "tracingcollectors.tracesteward.io"];
+
 /// Whether there is an operator. Without one nobody writes a status, and the flows go on without it: what they fail by then is
 /// what they look at themselves.
 static STOPPED: AtomicBool = AtomicBool::new(false);
@@ -65,16 +69,20 @@ pub(crate) async fn uninstall(
     cluster: &Cluster,
     withdrawn: impl AsyncFn() -> Result<(), String>,
 ) -> Result<(), String> {
-    for kind in ["tracingpolicies", "clustertracingpolicies", "tracingcollectors"] {
-        let kind = format!("{kind}.tracesteward.io");
-        cluster.kubectl(&["delete", &kind, "--all", "--all-namespaces"])?;
+    for kind in KINDS {
+        cluster.kubectl(&["delete", kind, "--all", "--all-namespaces"])?;
     }
     cluster.wait_for("everything is withdrawn", TIMEOUT, || withdrawn()).await?;
+    let made = "deployments,statefulsets,services,configmaps,serviceaccounts,poddisruptionbudgets,networkpolicies";
+    let label = "app.kubernetes.io/managed-by=tracesteward";
+    gone(cluster, "what runs collectors", &[made, "--all-namespaces", "-l", label]).await?;
     cluster.helm(&["uninstall", RELEASE, "-n", NAMESPACE, "--wait"])?;
     for object in ADMISSION {
         gone(cluster, object, &[object, "--ignore-not-found"]).await?;
     }
-    cluster.kubectl(&["delete", "customresourcedefinitions", "-l", "app.kubernetes.io/part-of=tracesteward"])?;
+    let mut words = vec!["delete", "customresourcedefinitions"];
+    words.extend(KINDS);
+    cluster.kubectl(&words)?;
     cluster.kubectl(&["delete", "namespace", NAMESPACE])?;
     Ok(())
 }

@@ -140,8 +140,9 @@ fn busy(received: &Received) -> Result<usize, String> {
 
 /// No credential is there, no address is too long; and there would have been some.
 fn scrubbed(received: &Received) -> Result<(), String> {
-    if let Some(at) = received.text.find("secret-of-the-") {
-        return Err(format!("a credential has arrived: {}", &received.text[at.saturating_sub(200)..at + 40]));
+    if let Some((before, _)) = received.text.split_once("secret-of-the-") {
+        let about: String = before.chars().rev().take(200).collect::<Vec<_>>().into_iter().rev().collect();
+        return Err(format!("a credential has arrived after {about}"));
     }
     let mut longest = 0;
     let mut markers = 0;

@@ -60,8 +60,6 @@ pub(super) struct Load {
     pub(super) failed: u64,
     /// The median of the latencies, in milliseconds.
     pub(super) p50: f64,
-    /// Their 99th percentile.
-    pub(super) p99: f64,
 }
 
 /// Sends `count` requests to `url`, `rate` a second, with further arguments of `e2e/apps/load.py`.

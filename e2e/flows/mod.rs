@@ -112,7 +112,7 @@ async fn go(cluster: &Cluster, flow: &Flow) -> Outcome {
     let ended = AssertUnwindSafe((flow.run)(cluster, &mut report)).catch_unwind().await;
     let failure = ended.unwrap_or_else(|panic| Err(Failure(words(panic.as_ref())))).err();
     if let Some(failure) = &failure {
-        say!("   FAILED: {failure}");
+        say!("   {} FAILED: {failure}", flow.name);
         cluster.report(flow.name);
     }
     Outcome { name: flow.name, report, time: start.elapsed(), failure }

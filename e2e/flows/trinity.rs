@@ -1,4 +1,5 @@
-//! Trinity: agents A -> B -> C over httpx and a Redis queue, without an SDK in their image: one trace through all of them.
+//! Trinity: agents A -> B -> C over httpx and a Redis queue, without an SDK in their image: one trace through all of them. A and B are
+//! traced by their Deployments, C pod by pod.
 
 use std::collections::BTreeSet;
 
@@ -33,10 +34,13 @@ pub(crate) async fn run(cluster: &Cluster, report: &mut Report) -> Result<(), Fa
         return Err("agent A has trace ids before anybody traces it".into());
     }
 
-    report.step("the platform's collector and the team's policy");
+    report.step("the platform's collector and the team's policies");
     apply(cluster, PLATFORM, "trinity-platform.yaml")?;
     apply(cluster, NAMESPACE, "trinity-policy.yaml")?;
-    operator::injected(cluster, NAMESPACE, "agents", 3).await?;
+    operator::injected(cluster, NAMESPACE, "agents", 2).await?;
+    operator::condition(cluster, (NAMESPACE, "agent-c"), ("Ready", "True", "")).await?;
+    // Agent C is traced pod by pod, and its pod is older than its policy.
+    cluster.kubectl(&["rollout", "restart", "-n", NAMESPACE, "deployment/agent-c"])?;
     rolled_out(cluster, NAMESPACE, &AGENTS).await?;
 
     report.step("tasks through all three");
@@ -44,6 +48,10 @@ pub(crate) async fn run(cluster: &Cluster, report: &mut Report) -> Result<(), Fa
     let traces = backend.until("one trace for each task", PATIENCE, tasks).await?;
     report.part("POST /tasks", TASKS, traces.len() as u64, "all");
     correlated(cluster, &traces)?;
+    let template = cluster.get(NAMESPACE, "deployment/agent-c")?["spec"]["template"].to_string();
+    if template.contains("OTEL_") {
+        return Err(format!("the template of agent C has been written to: {template}").into());
+    }
 
     report.step("many heartbeats, of which one in ten is kept");
     served(cluster, NAMESPACE, &format!("{A}/heartbeat"), HEARTBEATS, 100, &[])?;
