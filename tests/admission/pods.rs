@@ -135,10 +135,8 @@ async fn jobs_and_pods_are_injected_as_they_are_created() {
 
     // A finished Job counts no more, and neither does its pod.
     let pod = found[0]["metadata"]["name"].as_str().unwrap();
-    for (resource, status) in [("pod", json!({"phase": "Succeeded"}))] {
-        let patch = json!({"status": status}).to_string();
-        world.kubectl(&["patch", resource, pod, "--subresource=status", "--type=merge", "-p", &patch]).success();
-    }
+    let over = r#"{"status":{"phase":"Succeeded"}}"#;
+    world.kubectl(&["patch", "pod", pod, "--subresource=status", "--type=merge", "-p", over]).success();
     until_counts(&world, "p", "True/Ready", [3, 2, 1]).await;
 
     // Other settings: what is there is older, and what comes is not.
@@ -169,7 +167,9 @@ async fn pod_mode_leaves_the_objects_as_their_authors_wrote_them() {
     until_counts(&world, "p", "True/NoWorkloads", [0, 0, 0]).await;
     let mark = plane.audit_mark();
     let all = [("Deployment", "web"), ("StatefulSet", "db"), ("CronJob", "nightly")];
-    all.iter().for_each(|(kind, name)| world.apply(&running(kind, name)));
+    for (kind, name) in all {
+        world.apply(&running(kind, name));
+    }
     world.kubectl(&["create", "job", "--from=cronjob/nightly", "by-hand"]).success();
     for (selector, name, attribute) in [
         ("app=web", "web", "k8s.deployment.name=web"),

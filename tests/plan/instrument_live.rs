@@ -52,7 +52,7 @@ fn every_kind_gets_it_and_gives_it_back() {
         }});
         let object = workload_object(version, kind, "web", &template);
         let once = injected(java(), &object);
-        let template = once.pointer("/spec/jobTemplate/spec/template").unwrap_or(&once["spec"]["template"]);
+        let template = once.pointer("/spec/jobTemplate/spec/template").unwrap_or_else(|| &once["spec"]["template"]);
         let spec = &template["spec"];
         let names = |list: &str| -> Vec<Value> {
             spec[list].as_array().unwrap().iter().map(|part| part["name"].clone()).collect()

@@ -33,13 +33,13 @@ fn patched(pod: &Value, operations: &[Value]) -> Value {
     let mut pod = pod.clone();
     for operation in operations {
         assert_eq!(operation["op"], "add");
-        let (parent, last) = operation["path"].as_str().unwrap().rsplit_once('/').unwrap();
-        let last = last.replace("~1", "/").replace("~0", "~");
+        let (parent, step) = operation["path"].as_str().unwrap().rsplit_once('/').unwrap();
+        let step = step.replace("~1", "/").replace("~0", "~");
         let parent = pod.pointer_mut(parent).unwrap_or_else(|| panic!("{operation}: no such place"));
         match parent {
-            Value::Array(list) if last == "-" => list.push(operation["value"].clone()),
-            Value::Array(list) => list.insert(last.parse().unwrap(), operation["value"].clone()),
-            object => object[last] = operation["value"].clone(),
+            Value::Array(list) if step == "-" => list.push(operation["value"].clone()),
+            Value::Array(list) => list.insert(step.parse().unwrap(), operation["value"].clone()),
+            object => object[step] = operation["value"].clone(),
         }
     }
     pod
@@ -276,10 +276,10 @@ fn pods_without_the_settings_in_force_are_counted() {
     // Bare pods are workloads of their own.
     let bare = pod("{name: once}");
     assert_eq!(take(&mut index, heard(&bare)).0, (2, 1, 1));
-    let made = injected(index.snapshot(), &bare).1;
-    assert_eq!(take(&mut index, heard(&made)).0, (2, 2, 0));
+    let anew = injected(index.snapshot(), &bare).1;
+    assert_eq!(take(&mut index, heard(&anew)).0, (2, 2, 0));
     // Adopted: no workload of its own any more.
-    let mut adopted = made;
+    let mut adopted = anew;
     adopted["metadata"]["ownerReferences"] = first["metadata"]["ownerReferences"].clone();
     assert_eq!(take(&mut index, heard(&adopted)).0.0, 1);
     let (counts, said) = take(&mut index, Change::Policy(policy("p", "{enabled: false}"), None));
