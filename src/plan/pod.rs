@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::{CONFIGURATION_ANNOTATION, CONTAINERS_ANNOTATION, InjectionMode, TargetKind},
-    index::{Policy, Snapshot, Workload, WorkloadId, raw::RawPod},
+    index::{Agent, Policy, Snapshot, Workload, WorkloadId, raw::RawPod},
 };
 
 /// What becomes of a pod.
@@ -89,7 +89,10 @@ pub fn wants_pods(snapshot: &Snapshot, namespace: &str) -> bool {
 pub(super) fn configuration(inputs: &Inputs<'_>) -> String {
     let variables: Vec<Value> = env::variables(inputs, "", None).iter().map(entry).collect();
     let settings = inputs.settings;
-    let whole = json!([variables, settings.containers, settings.instrumentation, settings.language]);
+    let agent = settings.language.and_then(Agent::of).filter(|_| settings.instrumentation.is_some());
+    let image = settings.instrumentation.as_ref().and_then(|wanted| wanted.image.as_deref());
+    let image = agent.map(|agent| image.unwrap_or_else(|| instrument::default_image(agent)));
+    let whole = json!([variables, settings.containers, agent.map(Agent::as_str), image]);
     let digest = Sha256::digest(whole.to_string().as_bytes());
     let start: [u8; 8] = std::array::from_fn(|place| digest[place]);
     format!("{:016x}", u64::from_be_bytes(start))
