@@ -33,9 +33,10 @@ pub(crate) async fn install(cluster: &Cluster) -> Result<(), String> {
 }
 
 /// What the operator keeps for admission, beside the release.
-const ADMISSION: [&str; 4] = [
+const ADMISSION: [&str; 5] = [
     "validatingwebhookconfigurations/tracesteward",
     "mutatingwebhookconfigurations/tracesteward",
+    "mutatingwebhookconfigurations/tracesteward-pods",
     "mutatingadmissionpolicies/tracesteward-repair",
     "mutatingadmissionpolicybindings/tracesteward-repair",
 ];
