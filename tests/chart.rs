@@ -383,7 +383,7 @@ fn expected(list: &[(&str, &str, &str, &str)]) -> BTreeMap<(String, String, Stri
 }
 
 const MADE: &str = "get list watch create patch delete";
-const NAMESPACED_RIGHTS: [(&str, &str, &str, &str); 15] = [
+const NAMESPACED_RIGHTS: [(&str, &str, &str, &str); 17] = [
     ("tracesteward.io", "tracingpolicies", "", "get list watch"),
     ("tracesteward.io", "tracingpolicies/status", "", "patch"),
     ("tracesteward.io", "tracingcollectors", "", "get list watch"),
@@ -397,11 +397,13 @@ const NAMESPACED_RIGHTS: [(&str, &str, &str, &str); 15] = [
     ("", "serviceaccounts", "", MADE),
     ("policy", "poddisruptionbudgets", "", MADE),
     ("networking.k8s.io", "networkpolicies", "", MADE),
-    ("", "pods", "", "list"),
+    ("", "pods", "", "list watch"),
+    ("apps", "replicasets", "", "list watch"),
+    ("batch", "jobs", "", "list watch"),
     ("events.k8s.io", "events", "", "create patch"),
 ];
 /// What a binding in a namespace could not grant.
-const WIDE_RIGHTS: [(&str, &str, &str, &str); 10] = [
+const WIDE_RIGHTS: [(&str, &str, &str, &str); 11] = [
     ("tracesteward.io", "clustertracingpolicies", "", "get list watch"),
     ("tracesteward.io", "clustertracingpolicies/status", "", "patch"),
     ("", "namespaces", "", "list watch"),
@@ -410,6 +412,7 @@ const WIDE_RIGHTS: [(&str, &str, &str, &str); 10] = [
     ("rbac.authorization.k8s.io", "clusterroles", ROLE, "get"),
     (ADMISSION, "validatingwebhookconfigurations", "tracesteward", "get create patch delete"),
     (ADMISSION, "mutatingwebhookconfigurations", "tracesteward", "get create patch delete"),
+    (ADMISSION, "mutatingwebhookconfigurations", "tracesteward-pods", "get create patch delete"),
     (ADMISSION, "mutatingadmissionpolicies", "tracesteward-repair", "get create patch delete"),
     (ADMISSION, "mutatingadmissionpolicybindings", "tracesteward-repair", "get create patch delete"),
 ];
