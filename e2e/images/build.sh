@@ -100,9 +100,9 @@ install() {
   local folder=$1 path=$2 requirements=()
   shift 2
   for file in "$@"; do requirements+=(--requirement "$here/$file"); done
-  if [ ! -x "$work/venv/bin/pip" ]; then "$python" -m venv "$work/venv"; fi
+  if [ ! -x "$work/venv/bin/python" ]; then "$python" -m venv "$work/venv"; fi
   rm -rf "$folder"
-  "$work/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-compile --target "$folder" "${requirements[@]}"
+  "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --target "$folder" "${requirements[@]}"
   rm -rf "$folder/bin"
   find "$folder" \( -name RECORD -o -name INSTALLER -o -name REQUESTED -o -name direct_url.json \) -delete
   compile "$folder" "$path"
