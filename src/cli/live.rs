@@ -22,8 +22,8 @@ use super::Exit;
 use crate::{
     api::{ClusterTracingPolicy, TracingCollector, TracingPolicy},
     index::{
-        Change, Child, Index, LivingPod, MANAGED_BY, MANAGED_BY_LABEL, OwnedKind, PodDefaults, PolicyId, SecretId,
-        SecretState, Snapshot, Watched, WorkloadId, WorkloadKind, raw::read_workload,
+        Change, Child, Index, LivingPod, MANAGED_BY, MANAGED_BY_LABEL, OwnedKind, PodDefaults, PodHook, PolicyId,
+        SecretId, SecretState, Snapshot, Watched, WorkloadId, WorkloadKind, raw::read_workload,
     },
     plan::{Plan, difference::Rollout},
     watch::{cluster_policy_from, collector_from, look_at, look_at_key, owned_from, policy_from},
@@ -150,6 +150,8 @@ impl Pods {
 /// Reads the state of a cluster.
 pub(super) async fn load(client: &Client, scope: &Scope) -> Result<Live, LiveError> {
     let mut live = Live::default();
+    // Whether the API server asks about pods is in the statuses of policies.
+    live.snapshot.hook = PodHook::Unmanaged;
     let kinds = [Watched::Namespaces, Watched::ClusterPolicies, Watched::Policies, Watched::Collectors]
         .into_iter()
         .chain(WorkloadKind::ALL.into_iter().map(Watched::Workloads))

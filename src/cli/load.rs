@@ -19,7 +19,7 @@ use crate::{
         format::{Summary, sort},
         source::{Document, Reading, repeated},
     },
-    index::{Collector, PodDefaults, Policy, SecretState, Snapshot, raw::read_workload},
+    index::{Collector, PodDefaults, PodHook, Policy, SecretState, Snapshot, raw::read_workload},
     plan::{Plan, assumptions, collector::is_sendable, plan, read_cluster_policy, read_collector, read_policy},
 };
 
@@ -77,7 +77,7 @@ pub(super) struct Laid {
 impl Source {
     /// Reads, plans, and collects what is wrong.
     pub(super) fn load(&self) -> Loaded {
-        let snapshot = Snapshot { assumes_permission: true, ..Snapshot::default() };
+        let snapshot = Snapshot { assumes_permission: true, hook: PodHook::Unmanaged, ..Snapshot::default() };
         self.lay(self.read(), snapshot).judge(&self.leniency)
     }
 

@@ -39,5 +39,5 @@ pub use pods::{Child, LivingPod, Origin, Pods, Root};
 pub use policy::{Place, Policy, PolicySpec};
 pub use snapshot::{Contested, Fault, Namespace, PodHook, SecretState, Snapshot};
 pub use state::Index;
-pub use workload::{Container, EnvVar, Owner, Workload};
+pub use workload::{Bounds, Container, EnvVar, Owner, Resources, Workload};
 pub(crate) use workload::{FIELD_NODE_NAME, FIELD_POD_NAME, FIELD_VERSION_LABEL, VERSION_LABEL};

@@ -15,6 +15,8 @@ const OTHER_INIT_CONTAINER: &str = "opentelemetry-auto-instrumentation";
 pub struct Pod {
     /// Whether its pods run on Windows.
     pub windows: bool,
+    /// Whether it says what all containers get together.
+    pub has_resources: bool,
     /// The user that its containers run as, unless they say another.
     pub run_as_user: Option<i64>,
     /// Languages of which an annotation says that the C library is musl.
@@ -46,7 +48,8 @@ impl Pod {
             other_agents.extend(of.map(|agent| (agent, true)));
         }
         Self {
-            windows: spec.os.as_ref().is_some_and(|os| os.name == "windows"),
+            windows: is_windows(spec),
+            has_resources: spec.resources.is_some(),
             run_as_user: spec.security_context.as_ref().and_then(|context| context.run_as_user),
             musl,
             other_agents,
@@ -59,6 +62,14 @@ impl Pod {
     pub fn is_held(&self) -> bool {
         self.init_containers.iter().chain(&self.volumes).any(|part| part.held)
     }
+}
+
+/// `spec.os` is optional: most say it by the label of the node.
+fn is_windows(spec: &PodSpec) -> bool {
+    let selected = spec.node_selector.iter().flatten();
+    let mut labels =
+        selected.filter(|(label, _)| matches!(label.as_str(), "kubernetes.io/os" | "beta.kubernetes.io/os"));
+    spec.os.as_ref().is_some_and(|os| os.name == "windows") || labels.any(|(_, os)| os == "windows")
 }
 
 /// Languages of which annotations say whether the OpenTelemetry operator instruments them, on a pod or a Namespace.

@@ -69,6 +69,8 @@ pub struct Pods {
     by_origin: BTreeMap<Origin, BTreeSet<String>>,
     parents: BTreeMap<Child, Option<WorkloadId>>,
     children: BTreeMap<WorkloadId, BTreeSet<Child>>,
+    /// Those of ReplicaSets that were not heard of yet.
+    waiting: BTreeMap<String, LivingPod>,
 }
 
 impl Origin {
@@ -151,10 +153,16 @@ impl Pods {
     fn put(&mut self, pod: LivingPod) {
         self.remove(&pod.name);
         self.by_origin.entry(pod.origin.clone()).or_default().insert(pod.name.clone());
+        if let Origin::Child(child @ Child::ReplicaSet(_)) = &pod.origin
+            && !self.parents.contains_key(child)
+        {
+            self.waiting.insert(pod.name.clone(), pod.clone());
+        }
         self.known.insert(pod.name, (pod.origin, pod.configuration));
     }
 
     fn remove(&mut self, name: &str) -> Option<Origin> {
+        self.waiting.remove(name);
         let (origin, _) = self.known.remove(name)?;
         if let Some(names) = self.by_origin.get_mut(&origin) {
             names.remove(name);
@@ -288,7 +296,15 @@ impl Index {
         }
         dirty.reports.extend(pods.unlink(&child));
         dirty.reports.extend(parent.clone());
+        let origin = Origin::Child(child.clone());
         pods.link(child, parent);
+        // Pods of this ReplicaSet may be workloads of their own.
+        let names = pods.by_origin.get(&origin).into_iter().flatten();
+        let waiting: Vec<_> = names.filter_map(|name| pods.waiting.get(name).cloned()).collect();
+        for pod in waiting {
+            self.namespace(namespace).pods.waiting.remove(&pod.name);
+            self.put_pod(pod, dirty);
+        }
     }
 
     pub(super) fn drop_child(&mut self, namespace: &str, child: &Child, dirty: &mut Dirty) {

@@ -221,6 +221,12 @@ pub struct PodSpec {
     /// The operating system.
     #[serde(default)]
     pub os: Option<RawOs>,
+    /// Labels that its node must have.
+    #[serde(default)]
+    pub node_selector: Option<BTreeMap<String, String>>,
+    /// What all containers get together; only its presence counts.
+    #[serde(default)]
+    pub resources: Option<serde::de::IgnoredAny>,
 }
 
 /// An operating system.
@@ -313,6 +319,20 @@ pub struct RawContainer {
     /// The user that it runs as.
     #[serde(default)]
     pub security_context: Option<RawSecurityContext>,
+    /// What it gets.
+    #[serde(default)]
+    pub resources: Option<RawResources>,
+}
+
+/// What a container gets; anything but text and numbers is left out.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct RawResources {
+    /// At least.
+    #[serde(default)]
+    pub requests: Option<BTreeMap<String, Value>>,
+    /// At most.
+    #[serde(default)]
+    pub limits: Option<BTreeMap<String, Value>>,
 }
 
 /// A variable of a container.

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use serde_json::Value;
 
 use super::{
     ENV_NAMES, EnvValue, IGNORE, Ignored, MANAGED_BY, MANAGED_BY_LABEL, Pod, Root, WorkloadId, WorkloadKind, env_name,
     ownership::Ownership,
     parts::{Fields, Part},
-    raw::{PodSpec, PodTemplate, RawContainer, RawEnvVar, RawWorkload, TemplateMeta},
+    raw::{PodSpec, PodTemplate, RawContainer, RawEnvVar, RawResources, RawWorkload, TemplateMeta},
 };
 use crate::api::{CONTAINERS_ANNOTATION, GROUP, HEADERS_KEY};
 
@@ -69,12 +70,46 @@ pub struct Container {
     pub holds_unknown: bool,
     /// Whether the container's own resource attributes say what the service is called.
     pub names_service: bool,
+    /// What it gets, where it says so.
+    pub resources: Option<Box<Resources>>,
     /// The user that it runs as, where it says so.
     pub run_as_user: Option<i64>,
     /// The user's variables that take their value from somewhere (`valueFrom`).
     pub sourced: BTreeSet<&'static str>,
     /// Mounts of the operator's, or under its names.
     pub mounts: Vec<Part>,
+}
+
+/// What a container gets of the processor and of memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Of the processor.
+    pub cpu: Bounds,
+    /// Of memory.
+    pub memory: Bounds,
+}
+
+/// What a container gets of something, as quantities.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// At least.
+    pub request: Option<String>,
+    /// At most.
+    pub limit: Option<String>,
+}
+
+impl Resources {
+    fn read(raw: RawResources) -> Option<Self> {
+        let (requests, limits) = (raw.requests.unwrap_or_default(), raw.limits.unwrap_or_default());
+        let text = |map: &BTreeMap<String, Value>, name: &str| match map.get(name)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
+        let bounds = |name: &str| Bounds { request: text(&requests, name), limit: text(&limits, name) };
+        let read = Self { cpu: bounds("cpu"), memory: bounds("memory") };
+        (read != Self::default()).then_some(read)
+    }
 }
 
 /// A variable that matters to the operator.
@@ -273,6 +308,7 @@ impl Container {
             rolled_back,
             holds_unknown,
             names_service,
+            resources: raw.resources.and_then(Resources::read).map(Box::new),
             run_as_user: raw.security_context.and_then(|context| context.run_as_user),
             sourced,
             mounts,

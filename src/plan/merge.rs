@@ -98,6 +98,12 @@ fn lay(into: &mut Settings, from: &Settings, trace: &mut Trace) {
         injection,
         rollout,
     } = from;
+    // An image is for one language: that of a weaker policy does not serve another one.
+    if let (Some(own), Some(weaker), Some(known)) = (language, into.language, &mut into.instrumentation)
+        && *own != weaker
+    {
+        known.image = None;
+    }
     trace.take("language", &mut into.language, language.as_ref());
     trace.take("containers", &mut into.containers, containers.as_ref());
     if let Some(export) = export {

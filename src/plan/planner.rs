@@ -129,9 +129,10 @@ impl Planner {
     }
 }
 
-/// 0 where no policy is about the workload.
+/// 0 where no policy is about the workload, or collectors do not know it by itself.
 fn service(attachment: &Attachment<'_>, workload: &Workload, plan: &WorkloadPlan) -> u64 {
-    if attachment.base.is_empty() {
+    // Jobs and pods come and go: collectors know those that policies name.
+    if attachment.base.is_empty() || !workload.id.kind.is_writable() {
         return 0;
     }
     let kind = workload.id.kind.target();

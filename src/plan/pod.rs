@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::{CONFIGURATION_ANNOTATION, CONTAINERS_ANNOTATION, InjectionMode, TargetKind},
-    index::{Agent, Policy, Snapshot, Workload, WorkloadId, raw::RawPod},
+    index::{Agent, ENV_NAMES, Policy, Snapshot, Workload, WorkloadId, raw::RawPod},
 };
 
 /// What becomes of a pod.
@@ -64,22 +64,27 @@ pub fn wants_pods(snapshot: &Snapshot, namespace: &str) -> bool {
     let mode = |policy: &Policy, part| part_settings(policy, part)?.injection.as_ref()?.mode;
     let from_above = |part| cluster.iter().filter_map(move |policy| mode(policy, part));
     let any_pod = |part| from_above(part).any(|mode| mode == InjectionMode::Pod);
+    // What overrides set, nobody else does.
     let overridden = any_pod(Part::Overrides);
+    let not_none = from_above(Part::Overrides).any(|mode| mode != InjectionMode::None);
+    let switch =
+        |policy: &&Policy| policy.cluster().and_then(|spec| spec.overrides.as_ref()).and_then(|block| block.enabled);
+    let switched_on = cluster.iter().any(|policy| switch(policy) == Some(true));
     let default_pod = any_pod(Part::Defaults);
     let needs = |policy: &Policy, own: Option<InjectionMode>| match own {
         Some(InjectionMode::Pod) => true,
         None if default_pod => true,
         _ if overridden => true,
-        Some(InjectionMode::None) => false,
+        Some(InjectionMode::None) if !not_none => false,
         _ => {
             let of_pods = |kind| matches!(kind, TargetKind::Job | TargetKind::Pod);
             policy.targets().is_empty() || policy.targets().iter().any(|target| of_pods(target.kind))
         }
     };
-    let is_on = |policy: &Policy| policy.spec().is_some_and(|spec| spec.enabled);
+    let is_on = |policy: &Policy| policy.spec().is_some_and(|spec| spec.enabled || switched_on);
     let defaults = |policy: &Policy| {
         let block = policy.cluster().and_then(|spec| spec.defaults.as_ref());
-        block.is_some_and(|block| block.enabled == Some(true))
+        block.is_some_and(|block| block.enabled == Some(true) || switched_on)
     };
     team.iter().any(|policy| is_on(policy) && needs(policy, mode(policy, Part::Policy)))
         || cluster.iter().any(|policy| defaults(policy) && needs(policy, mode(policy, Part::Defaults)))
@@ -99,10 +104,14 @@ pub(super) fn configuration(inputs: &Inputs<'_>) -> String {
 }
 
 fn operations(pod: &Value, plan: &WorkloadPlan, configuration: &str) -> Vec<Value> {
-    let done = done(pod);
+    // The API server asks again where somebody else has changed the pod meanwhile: what was injected stays as it is. A copy of
+    // another pod says the same, with other settings: it gets its own.
+    let before = injected(pod);
+    let is_same = annotation(pod, CONFIGURATION_ANNOTATION) == Some(configuration);
+    let done = if is_same { before.clone() } else { BTreeSet::new() };
     let planned = instrument::with_users_values(&plan.containers, pod.get("spec").unwrap_or(&Value::Null));
     let new: Vec<&ContainerPlan> = planned.iter().filter(|planned| !done.contains(&*planned.name)).collect();
-    if annotation(pod, CONFIGURATION_ANNOTATION).is_some() && new.is_empty() {
+    if is_same && new.is_empty() {
         return Vec::new();
     }
     let list = pod.pointer("/spec/containers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -111,10 +120,15 @@ fn operations(pod: &Value, plan: &WorkloadPlan, configuration: &str) -> Vec<Valu
         let planned = new.iter().find(|planned| container.get("name").and_then(Value::as_str) == Some(&planned.name));
         if let Some(planned) = planned.filter(|planned| !planned.variables.is_empty()) {
             let path = format!("/spec/containers/{position}/env");
-            operations.push(json!({"op": "add", "path": path, "value": env(container, planned)}));
+            operations.push(json!({"op": "add", "path": path, "value": env(container, planned, &before)}));
         }
         if let Some(agent) = planned.and_then(|planned| planned.instrumented.as_deref()) {
             let path = format!("/spec/containers/{position}/volumeMounts");
+            let mounts = container.get("volumeMounts").and_then(Value::as_array).into_iter().flatten();
+            let mut paths = mounts.filter_map(|mount| mount.get("mountPath")?.as_str());
+            if paths.any(|path| path == agent.agent.mount_path()) {
+                continue;
+            }
             operations.push(append(container.get("volumeMounts"), &path, &instrument::mount(agent.agent)));
         }
     }
@@ -141,9 +155,8 @@ fn annotation<'a>(pod: &'a Value, name: &str) -> Option<&'a str> {
     pod.pointer("/metadata/annotations")?.get(name)?.as_str()
 }
 
-/// The containers that were injected already. The API server asks again where somebody else has changed the pod meanwhile: what
-/// was injected stays as it is.
-fn done(pod: &Value) -> BTreeSet<&str> {
+/// The containers that were injected, as the pod says.
+fn injected(pod: &Value) -> BTreeSet<&str> {
     let names = annotation(pod, CONTAINERS_ANNOTATION).unwrap_or_default().split(',');
     names.filter(|name| !name.is_empty()).collect()
 }
@@ -156,17 +169,30 @@ fn append(list: Option<&Value>, path: &str, element: &Value) -> Value {
     }
 }
 
-/// The variables of a container with those of the plan: in their own places where they are there, else behind all others.
-fn env(container: &Value, planned: &ContainerPlan) -> Value {
+/// The variables of a container with those of the plan: in their own places where they are there, else behind all others. What an
+/// earlier injection has left goes.
+fn env(container: &Value, planned: &ContainerPlan, before: &BTreeSet<&str>) -> Value {
     let mut list = container.get("env").and_then(Value::as_array).cloned().unwrap_or_default();
+    let name_of = |entry: &Value| entry.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let is_wanted = |name: &str| planned.variables.iter().any(|variable| variable.name == name);
+    if before.contains(&*planned.name) {
+        list.retain(|known| is_wanted(&name_of(known)) || !ENV_NAMES.contains(&&*name_of(known)));
+    }
     for variable in &planned.variables {
-        let place = list.iter().position(|known| known.get("name").and_then(Value::as_str) == Some(variable.name));
+        let place = list.iter().position(|known| name_of(known) == variable.name);
         match place.and_then(|place| list.get_mut(place)) {
+            // Joined with the user's own value once, and that is not known any more.
+            Some(known) if before.contains(&*planned.name) && is_joined(known) => {}
             Some(known) => *known = entry(variable),
             None => list.push(entry(variable)),
         }
     }
     Value::Array(list)
+}
+
+fn is_joined(known: &Value) -> bool {
+    let text = |field: &str| known.get(field).and_then(Value::as_str).unwrap_or_default();
+    instrument::has_hook(text("name"), text("value"))
 }
 
 fn annotate(known: Option<&Map<String, Value>>, wanted: Map<String, Value>) -> Vec<Value> {

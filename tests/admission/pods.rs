@@ -213,14 +213,14 @@ async fn with_the_operator_dead_pods_start_untouched_and_are_noticed_afterwards(
     assert_eq!(services(&pods(&world, "app=third", 1).await), ["-"]);
     assert!(before.elapsed() < SOON);
     let alive = operator(&world, port, &[]).await;
-    let seen = until_counts(&world, "p", "True/Ready", [3, 2, 2]).await;
+    let seen = until_counts(&world, "p", "True/Ready", [3, 1, 2]).await;
     let said = attention(&seen).join("\n");
     assert!(said.contains("second") && said.contains("third") && !said.contains("first"), "{said}");
     alive.stop();
 
     // Without a webhook, a policy that needs one says so.
     let alive = world.operator(&["--manage-admission"]).await;
-    let seen = until_counts(&world, "p", "False/NoWebhook", [3, 2, 2]).await;
+    let seen = until_counts(&world, "p", "False/NoWebhook", [3, 1, 2]).await;
     assert!(seen["status"].to_string().contains("the webhook, which the operator does not serve"), "{seen}");
     alive.stop();
 }

@@ -194,6 +194,8 @@ fn what_somebody_else_has_there_keeps_it_out() {
         ),
         (String::new(), json!({"initContainers": [{"name": "opentelemetry-auto-instrumentation-python"}]}), None),
         (String::new(), json!({"os": {"name": "windows"}}), Some("its pods run on Windows")),
+        (String::new(), json!({"nodeSelector": {"kubernetes.io/os": "windows"}}), Some("its pods run on Windows")),
+        (String::new(), json!({"nodeSelector": {"kubernetes.io/os": "linux"}}), None),
         (String::new(), json!({"os": {"name": "linux"}}), None),
         (String::new(), json!({"initContainers": [{"name": "tracesteward-java"}]}), Some("an init container")),
         (String::new(), json!({"initContainers": [{"name": "tracesteward-python"}, {"name": "migrate"}]}), None),
@@ -251,6 +253,11 @@ fn the_files_are_copied_by_nobody_unless_the_pod_says_who() {
     assert_eq!(user(json!({"containers": container(0)})), Some(65_532));
     assert_eq!(user(json!({"securityContext": {"runAsUser": 1000}, "containers": container(2000)})), None);
     let range = [("openshift.io/sa.scc.uid-range", "1000680000/10000")];
-    let plan = in_namespace(&range, &with("", &json!({"containers": container(2000)})));
-    assert_eq!(plan.instrumentation().unwrap().user, None, "left to OpenShift");
+    let there = |pod: Value| {
+        let plan = in_namespace(&range, &with("", &pod));
+        plan.instrumentation().map(|agent| (agent.user, agent.non_root)).unwrap()
+    };
+    assert_eq!(there(json!({})), (None, false), "left to OpenShift, which may choose root");
+    assert_eq!(there(json!({"containers": container(2000)})), (Some(2000), true), "what the application may run as");
+    assert_eq!(there(json!({"securityContext": {"runAsUser": 1000}})), (None, true));
 }

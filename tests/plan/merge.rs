@@ -540,3 +540,23 @@ fn many_policies_for_one_workload_cost_in_proportion() {
     let (few, many) = (best(200), best(1_600));
     assert!(many < few * 40, "eight times as many took {few:?} and {many:?}");
 }
+
+#[test]
+fn an_image_of_another_language_is_not_used() {
+    let above = |more: &str| {
+        cluster_policy("above", &format!("{{defaults: {{instrumentation: {{image: mirror/java}}{more}}}}}"))
+    };
+    let own = |more: &str| {
+        super::common::policy(
+            "p",
+            &format!("{{enabled: true, export: {{endpoint: \"http://c:4318\"}}, language: python{more}}}"),
+        )
+    };
+    let image = |above, own| {
+        let planned = super::common::plan_of(vec![above, own], &super::common::plain());
+        planned.instrumentation().map(|agent| agent.image.clone()).unwrap_or_default()
+    };
+    assert!(image(above(", language: java"), own("")).contains("autoinstrumentation-python"));
+    assert_eq!(image(above(", language: python"), own("")), "mirror/java");
+    assert_eq!(image(above(", language: java"), own(", instrumentation: {image: mine}")), "mine");
+}

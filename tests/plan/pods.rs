@@ -216,6 +216,11 @@ fn webhooks_are_asked_about_exactly_the_namespaces_that_need_it() {
     assert_eq!(in_force(vec![above("{overrides: {injection: {mode: Pod}}}"), only.clone()]), NAMESPACE);
     assert_eq!(in_force(vec![above("{defaults: {injection: {mode: Pod}}}"), only.clone()]), NAMESPACE);
     assert_eq!(in_force(vec![above("{defaults: {sampling: {ratio: 1}}}"), only]), "");
+    // What overrides say holds.
+    let none = policy("p", &enabled(", injection: {mode: None}"));
+    assert_eq!(in_force(vec![above("{overrides: {injection: {mode: Workload}}}"), none]), NAMESPACE);
+    let on = format!("{{overrides: {}}}", enabled(""));
+    assert_eq!(in_force(vec![above(&on), policy("p", "{enabled: false}")]), NAMESPACE);
 }
 
 /// What the index hears of a pod.
@@ -262,7 +267,7 @@ fn pods_without_the_settings_in_force_are_counted() {
     assert!(said.starts_with("Deployment web: 1 of 2 pods were created without the settings"), "{said}");
     assert!(said.ends_with("kubectl rollout restart deployment/web."), "{said}");
     let (counts, said) = take(&mut index, mode(", propagators: [b3]"));
-    assert_eq!(counts, (1, 1, 1));
+    assert_eq!(counts, (1, 0, 1), "no pod has them");
     assert!(
         said.contains("1 of 2 pods carry settings that are no longer in force, 1 were created without any"),
         "{said}"
@@ -323,4 +328,64 @@ fn instrumentation_comes_with_the_pod() {
     assert_eq!(again["spec"]["containers"][0], made["spec"]["containers"][0], "not joined twice");
     assert_eq!(again["spec"]["containers"][2]["volumeMounts"][0]["mountPath"], MOUNT);
     assert_eq!((&again["spec"]["initContainers"], &again["spec"]["volumes"]), (&init, &made["spec"]["volumes"]));
+}
+
+#[test]
+fn a_copy_of_an_injected_pod_gets_its_own_settings() {
+    let of = |endpoint: &str, more: &str| {
+        let settings = format!("{{enabled: true, export: {{endpoint: \"{endpoint}\"}}{more}}}");
+        snapshot(vec![policy("p", &settings)], &[])
+    };
+    let agent = ", language: python, instrumentation: {image: \"agent:1\"}";
+    let mut bare = pod("{name: once}");
+    bare["spec"]["containers"][0]["env"] = yaml("[{name: PYTHONPATH, value: /own}, {name: A, value: b}]");
+    let first = injected(&of("http://one:4318", &format!("{agent}, sampling: {{ratio: 0.5}}")), &bare).1;
+    let second = injected(&of("http://two:4318", agent), &first).1;
+    assert_eq!(value(&second, 0, "OTEL_EXPORTER_OTLP_ENDPOINT"), Some("http://two:4318"));
+    assert_eq!((value(&second, 0, "OTEL_TRACES_SAMPLER"), value(&second, 0, "A")), (None, Some("b")));
+    assert_eq!(value(&second, 0, "PYTHONPATH"), value(&first, 0, "PYTHONPATH"), "joined once");
+    for list in ["initContainers", "volumes"] {
+        assert_eq!(second["spec"][list], first["spec"][list]);
+    }
+    let mounts = |pod: &Value| pod["spec"]["containers"][0]["volumeMounts"].clone();
+    assert_eq!(mounts(&second), mounts(&first));
+    assert_eq!(second["metadata"]["annotations"][CONTAINERS_ANNOTATION], "app");
+}
+
+#[test]
+fn pods_are_heard_of_before_their_replica_set() {
+    for parentless_first in [true, false] {
+        let mut index = Index::new(None, []);
+        index.update(Change::Policy(policy("p", &enabled("")), None));
+        let mut pod = owned("apps/v1", "ReplicaSet", "canary-abc12");
+        pod["metadata"]["name"] = json!("canary-abc12-1");
+        let set = Change::Child(NAMESPACE.to_owned(), Child::ReplicaSet("canary-abc12".to_owned()), None);
+        let changes = if parentless_first { [set, heard(&pod)] } else { [heard(&pod), set] };
+        for change in changes {
+            index.update(change);
+        }
+        let known = &index.snapshot().namespaces[NAMESPACE];
+        let ids: Vec<_> = known.workloads.keys().map(|id| format!("{} {}", id.kind, id.name)).collect();
+        assert_eq!(ids, ["Pod canary-abc12-1"], "{parentless_first}");
+        index.update(Change::PodGone(NAMESPACE.to_owned(), "canary-abc12-1".to_owned()));
+        assert!(index.snapshot().namespaces[NAMESPACE].workloads.is_empty());
+    }
+}
+
+#[test]
+fn jobs_that_come_and_go_leave_collectors_alone() {
+    let mut index = Index::new(None, []);
+    let mut planner = Planner::default();
+    let spec = "{enabled: true, export: {collectorRef: {name: gw}}, sampling: {tail: {ratio: 0.1}}}";
+    let mut touched = |change: Change| {
+        let mut dirty = index.update(change);
+        planner.update(index.snapshot(), &mut dirty);
+        !dirty.collectors.is_empty()
+    };
+    assert!(touched(Change::Policy(policy("p", spec), None)));
+    let job = workload_object("batch/v1", "Job", "task-1", &json!({"spec": {"containers": [{"name": "app"}]}}));
+    assert!(!touched(Change::Workload(read(&job), None)));
+    assert!(!touched(heard(&pod("{name: once}"))));
+    assert!(!touched(Change::WorkloadGone(read(&job).id)));
+    assert!(touched(Change::Workload(read(&plain()), None)), "a Deployment is a service that stays");
 }

@@ -95,6 +95,10 @@ fn claims<'a>(snapshot: &'a Snapshot, namespace: &'a Namespace) -> BTreeMap<Stri
             let matching = matching.filter(|(_, target)| target.matches(id.kind.target(), &id.name, &workload.labels));
             met.extend(matching.map(|(at, _)| (&policy.id, at)));
         }
+        // A Job's own name would be a new configuration, and a rollout, for each Job: names that policies give are claimed below.
+        if !workload.id.kind.is_writable() {
+            continue;
+        }
         if let Some(served) = workload::service(snapshot, namespace, workload) {
             let claim = Claim { strength: served.strength, rules: served.rules };
             claims.entry(served.name).or_default().push(claim);

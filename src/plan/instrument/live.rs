@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{InstrumentationPlan, default_image, hooks, init_container, mount, of, volume};
 use crate::{
     diagnostics::{Code, Diagnostic, FieldPath},
-    index::{AGENT_VOLUME, Agent, Part, PartKind, Workload},
+    index::{AGENT_VOLUME, Agent, Bounds, Part, PartKind, Resources, Workload},
     plan::{ContainerPlan, Variable},
 };
 
@@ -78,11 +78,19 @@ pub fn in_place(workload: &Workload) -> Option<InstrumentationPlan> {
     let image = part.field("image").and_then(|image| image.as_str().map(str::to_owned));
     let words = part.field("command").and_then(|command| command.as_array().cloned()).unwrap_or_default();
     let copies_musl = words.iter().filter_map(Value::as_str).any(|word| word.contains("-musl/"));
+    let text = |path: String| part.field(&path).and_then(|value| value.as_str().map(str::to_owned));
+    let bounds = |name: &str| Bounds {
+        request: text(format!("resources/requests/{name}")),
+        limit: text(format!("resources/limits/{name}")),
+    };
+    let (cpu, memory) = (bounds("cpu"), bounds("memory"));
     Some(InstrumentationPlan {
         agent,
         image: image.unwrap_or_else(|| default_image(agent).to_owned()),
         musl: if agent == Agent::Dotnet { workload.pod.musl.contains(&agent) } else { copies_musl },
         user: part.field("securityContext/runAsUser").and_then(|user| user.as_i64()),
+        non_root: part.field("securityContext/runAsNonRoot").is_some(),
+        resources: (cpu != Bounds::default() || memory != Bounds::default()).then_some(Resources { cpu, memory }),
     })
 }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{env::Variable, inject::ContainerPlan};
 use crate::{
     api::Settings,
-    index::{Agent, Container, EnvValue, Namespace, Part, Workload},
+    index::{Agent, Container, EnvValue, Namespace, Part, Resources, Workload},
 };
 
 pub use hooks::{has_hook, is_hook, joined};
@@ -33,6 +33,10 @@ pub struct InstrumentationPlan {
     pub musl: bool,
     /// The user that copies the files; `None` leaves it to the pod, or to `OpenShift`.
     pub user: Option<i64>,
+    /// Whether it must not be root: not said where nobody says which user it is.
+    pub non_root: bool,
+    /// What it gets; `None` where the pod says that for all of its containers together.
+    pub resources: Option<Resources>,
 }
 
 /// Why a container is not instrumented, though its policy wants it.
@@ -89,19 +93,21 @@ impl Intent {
         let agent = Agent::of(settings.language?)?;
         let image = wanted.image.clone().unwrap_or_else(|| default_image(agent).to_owned());
         let pod = &workload.pod;
-        let user = match pod.run_as_user.filter(|user| *user != 0) {
-            _ if namespace.is_some_and(|namespace| namespace.pod_defaults.assigns_users) => None,
-            Some(_) => None,
-            None => {
-                selected.first().and_then(|first| first.run_as_user).filter(|user| *user != 0).or(Some(objects::NOBODY))
-            }
-        };
+        let assigned = namespace.is_some_and(|namespace| namespace.pod_defaults.assigns_users);
+        let (of_pod, first) = (pod.run_as_user.filter(|user| *user != 0), selected.first());
+        let of_container = first.and_then(|first| first.run_as_user).filter(|user| *user != 0);
+        let user = of_container.or_else(|| (!assigned).then_some(objects::NOBODY)).filter(|_| of_pod.is_none());
+        let non_root = user.is_some() || of_pod.is_some();
+        let resources =
+            (!pod.has_resources).then(|| objects::resources(agent, first.and_then(|first| first.resources.as_deref())));
         let obstacle = if pod.windows {
             Some(Uninstrumented::Windows)
         } else if is_others(namespace, workload, agent) {
             Some(Uninstrumented::OtherOperator)
         } else if pod.init_containers.iter().any(|part| !part.held && part.key == agent.init_container()) {
             Some(Uninstrumented::Taken("an init container"))
+        } else if workload.containers.iter().any(|container| container.name == agent.init_container()) {
+            Some(Uninstrumented::Taken("a container"))
         } else if pod.volumes.iter().any(|part| !part.held) {
             Some(Uninstrumented::Taken("a volume"))
         } else {
@@ -109,7 +115,7 @@ impl Intent {
         };
         let musl = pod.musl.contains(&agent);
         Some(Self {
-            plan: Arc::new(InstrumentationPlan { agent, image, musl, user }),
+            plan: Arc::new(InstrumentationPlan { agent, image, musl, user, non_root, resources }),
             obstacle,
             joins,
             beside: hooks::beside(settings, agent),
@@ -150,7 +156,7 @@ impl Intent {
         }
         let path = self.plan.agent.mount_path();
         let is_ours = |part: &Part| part.held && !part.foreign.contains(&"name");
-        if container.mounts.iter().any(|part| part.key == path && !is_ours(part)) {
+        if container.mounts.iter().any(|part| part.key.trim_end_matches('/') == path && !is_ours(part)) {
             return Some(Uninstrumented::Taken("a mount"));
         }
         let joins = |hook: &hooks::Hook| {

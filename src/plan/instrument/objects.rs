@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::InstrumentationPlan;
-use crate::index::{AGENT_VOLUME, Agent};
+use crate::{
+    api::Quantity,
+    index::{AGENT_VOLUME, Agent, Bounds, Resources},
+};
 
 /// The user that copies the files, where nothing in the pod says another: the images would run as root.
 pub(super) const NOBODY: i64 = 65_532;
@@ -14,24 +17,53 @@ pub fn init_container(plan: &InstrumentationPlan) -> Value {
         "allowPrivilegeEscalation": false,
         "capabilities": {"drop": ["ALL"]},
         "readOnlyRootFilesystem": true,
-        "runAsNonRoot": true,
+        "runAsNonRoot": plan.non_root.then_some(true),
         "runAsUser": plan.user,
         "seccompProfile": {"type": "RuntimeDefault"},
     });
-    if let Some(security) = security.as_object_mut().filter(|_| plan.user.is_none()) {
-        security.shift_remove("runAsUser");
+    let resources = plan.resources.as_ref().map(|Resources { cpu, memory }| {
+        json!({
+            "requests": {"cpu": cpu.request, "memory": memory.request},
+            "limits": {"cpu": cpu.limit, "memory": memory.limit},
+        })
+    });
+    if let Some(security) = security.as_object_mut() {
+        security.retain(|_, value| !value.is_null());
     }
-    json!({
+    let mut container = json!({
         "name": plan.agent.init_container(),
         "image": plan.image,
         "command": command(plan),
-        "resources": {
-            "requests": {"cpu": "50m", "memory": memory(plan.agent)},
-            "limits": {"cpu": "500m", "memory": "256Mi"},
-        },
+        "resources": resources,
         "securityContext": security,
         "volumeMounts": [{"name": AGENT_VOLUME, "mountPath": plan.agent.mount_path()}],
-    })
+    });
+    if let Some(container) = container.as_object_mut() {
+        container.retain(|_, value| !value.is_null());
+    }
+    container
+}
+
+/// What the init container gets: no more than the container that it serves, where that says anything. It runs before that one, so that
+/// neither a quota, nor the ratio of a LimitRange, nor the pod's quality of service is any other than without it
+/// (Kubernetes, "Init containers", resource sharing).
+pub(super) fn resources(agent: Agent, served: Option<&Resources>) -> Resources {
+    let bounds = |served: Option<&Bounds>, request: &str, limit: &str| {
+        let served = served.cloned().unwrap_or_default();
+        let larger = |one: String| {
+            let nanos = |text: &str| Quantity::Text(text.to_owned()).nanos();
+            if nanos(&one) > nanos(limit) { one } else { limit.to_owned() }
+        };
+        match (served.request, served.limit) {
+            (None, None) => Bounds { request: Some(request.to_owned()), limit: Some(limit.to_owned()) },
+            (Some(request), None) => Bounds { limit: Some(larger(request.clone())), request: Some(request) },
+            (request, Some(limit)) => Bounds { request: request.or_else(|| Some(limit.clone())), limit: Some(limit) },
+        }
+    };
+    Resources {
+        cpu: bounds(served.map(|served| &served.cpu), "50m", "500m"),
+        memory: bounds(served.map(|served| &served.memory), memory(agent), "256Mi"),
+    }
 }
 
 /// The volume that holds them.

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::index::Bounds;
 
 const PYTHON: &str = "/otel-auto-instrumentation-python/opentelemetry/instrumentation/auto_instrumentation:/otel-auto-instrumentation-python";
 const JAVA: &str = "-javaagent:/otel-auto-instrumentation-java/javaagent.jar";
@@ -59,7 +60,14 @@ fn every_hook_is_recognised_and_can_be_written() {
 }
 
 fn plan(agent: Agent, musl: bool, user: Option<i64>) -> InstrumentationPlan {
-    InstrumentationPlan { agent, image: "registry/agent:1".to_owned(), musl, user }
+    InstrumentationPlan {
+        agent,
+        image: "registry/agent:1".to_owned(),
+        musl,
+        user,
+        non_root: true,
+        resources: Some(super::objects::resources(agent, None)),
+    }
 }
 
 #[test]
@@ -112,4 +120,30 @@ fn users_values_come_from_the_pod() {
     let resolved = with_users_values(&[planned], &spec);
     assert_eq!(resolved[0].variables[0].value, EnvValue::Literal("none".to_owned()));
     assert_eq!(resolved[0].variables[1].value, EnvValue::Literal(joined("PYTHONPATH", "/app")));
+}
+
+#[test]
+fn the_init_container_gets_no_more_than_what_it_serves() {
+    let bounds = |request: Option<&str>, limit: Option<&str>| Bounds {
+        request: request.map(str::to_owned),
+        limit: limit.map(str::to_owned),
+    };
+    for (served, expected) in [
+        (bounds(None, None), ("64Mi", "256Mi")),
+        (bounds(Some("1Gi"), Some("1Gi")), ("1Gi", "1Gi")),
+        (bounds(None, Some("32Mi")), ("32Mi", "32Mi")),
+        (bounds(Some("32Mi"), None), ("32Mi", "256Mi")),
+        (bounds(Some("1Gi"), None), ("1Gi", "1Gi")),
+    ] {
+        let served = Resources { cpu: Bounds::default(), memory: served };
+        let made = super::objects::resources(Agent::Python, Some(&served)).memory;
+        assert_eq!(
+            (made.request.as_deref(), made.limit.as_deref()),
+            (Some(expected.0), Some(expected.1)),
+            "{served:?}"
+        );
+    }
+    let alone = InstrumentationPlan { resources: None, non_root: false, ..plan(Agent::Java, false, None) };
+    let made = init_container(&alone);
+    assert!(made.get("resources").is_none() && made["securityContext"].get("runAsNonRoot").is_none(), "{made}");
 }

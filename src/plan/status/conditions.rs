@@ -273,7 +273,13 @@ fn not_received(view: &View<'_>) -> Option<State> {
 /// What is in place, where nothing is to be written: a policy that selects no container has nothing in place.
 fn carried(view: &View<'_>) -> State {
     let (all, selected) = (view.tally.won, view.tally.with_container);
+    let stale = view.tally.counts.stale;
     match all - selected {
+        0 if stale > 0 => {
+            let message =
+                format!("New pods get what the policy says; pods of {stale} workloads were created without it.");
+            State::new("True", "Programmed", message)
+        }
         0 => State::new("True", "Programmed", "Every workload carries what the policy says."),
         _ if selected == 0 => {
             State::new("False", "NoContainerSelected", "No workload has a container that the policy selects.")

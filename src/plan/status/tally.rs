@@ -202,8 +202,7 @@ fn share(
     share.in_place = match plan.decision {
         Decision::Inject => plan.sets_anything() && !plan.needs_write,
         Decision::Hold(_) => workload.is_held(),
-        // Of a pod that is there, what it was given as it was created is all there is.
-        Decision::AtPods => workload.id.kind != WorkloadKind::Pod || !aged.is_stale(),
+        Decision::AtPods => aged.all == 0 || aged.older + aged.without < aged.all,
         Decision::Excluded | Decision::Withdraw | Decision::Manual => false,
     };
     share.stale = aged.is_stale();
@@ -215,7 +214,8 @@ fn share(
     let has = |name: &str| workload.containers.iter().any(|container| container.name == name);
     let is_open = workload.id.kind == WorkloadKind::Pod && workload.containers.is_empty();
     share.containers = (0..names.len()).filter(|position| is_open || has(&names[*position])).collect();
-    share.service.clone_from(&plan.service_name);
+    // Many Jobs or pods are one service as a rule.
+    share.service = plan.service_name.clone().filter(|_| workload.id.kind.is_writable());
     share.secret.clone_from(&plan.secret);
     share.fault = namespace.faults.get(&workload.id).filter(|_| plan.needs_write).cloned();
     share.overriding = plan.overrides.iter().filter(|by| **by != policy.id).cloned().collect();
