@@ -58,7 +58,7 @@ fn shows_the_main_job_once() {
         "  + OTEL_EXPORTER_OTLP_HEADERS=<Secret otel-headers>",
         "  + OTEL_SERVICE_NAME=fulfilment-report",
         "  = OTEL_TRACES_SAMPLER=always_on",
-        "Writes of the operator, from the API server's audit log: 3 for 3 workloads.",
+        "Writes of the operator, from the API server's audit log: 4 for 4 workloads.",
         "Pending",
     ] {
         assert!(part(after, refused).contains(line), "{line} is not in:\n{text}");

@@ -20,7 +20,8 @@ use support::{ControlPlane, Operator, eventually, kubectl, operator, tools};
 use tracesteward::diagnostics::source;
 
 const NAMESPACE: &str = "shop";
-const SAMPLES: [&str; 2] = ["config/samples/checkout.yaml", "config/samples/worker.yaml"];
+const SAMPLES: [&str; 3] =
+    ["config/samples/checkout.yaml", "config/samples/worker.yaml", "config/samples/instrumentation.yaml"];
 const REFUSED: &str = "config/samples/refused/no-endpoint.yaml";
 /// Those whose pod templates the operator writes.
 const KINDS: &str = "deployments,statefulsets,daemonsets,cronjobs";
@@ -121,7 +122,7 @@ impl Demo {
         screen.note("After (+ set by the operator; = the user's own, which wins):");
         screen.environment(&before, &self.environment());
         let writes = self.plane.writes_since(mark, Some(&self.account), Some(NAMESPACE)).counted();
-        say!("Writes of the operator, from the API server's audit log: {} for 3 workloads.", writes.len());
+        say!("Writes of the operator, from the API server's audit log: {} for 4 workloads.", writes.len());
         self.rolled_out().await;
         self.kubectl(&["get", "deployments,replicasets,pods", "-n", NAMESPACE]).success();
         screen.note("Each change of a pod template is one rollout; without a node the pods wait.");
