@@ -283,6 +283,11 @@ fn pods_without_the_settings_in_force_are_counted() {
     assert_eq!(take(&mut index, heard(&bare)).0, (2, 1, 1));
     let anew = injected(index.snapshot(), &bare).1;
     assert_eq!(take(&mut index, heard(&anew)).0, (2, 2, 0));
+    // One that is about to go counts no more.
+    let mut going = anew.clone();
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    assert_eq!(take(&mut index, heard(&going)).0, (1, 1, 0));
+    assert_eq!(take(&mut index, heard(&anew)).0, (2, 2, 0));
     // Adopted: no workload of its own any more.
     let mut adopted = anew;
     adopted["metadata"]["ownerReferences"] = first["metadata"]["ownerReferences"].clone();
