@@ -57,6 +57,11 @@ impl Target {
 }
 
 impl TargetKind {
+    /// Whether its workloads come and go by themselves. Their pod template cannot be changed.
+    pub const fn comes_and_goes(self) -> bool {
+        matches!(self, Self::Job | Self::Pod)
+    }
+
     /// The kind's name.
     pub const fn as_str(self) -> &'static str {
         match self {

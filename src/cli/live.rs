@@ -126,25 +126,9 @@ pub(super) struct Live {
     /// The workloads of [`Scope::whole`].
     pub(super) whole: BTreeMap<WorkloadId, Value>,
     /// Pods, and what lies between them and their workloads.
-    pods: Pods,
+    pods: Index,
     /// What may be listed, and where: `None` is everywhere.
     pub(super) seen: Vec<(Watched, Option<String>)>,
-}
-
-/// An index of pods alone.
-#[derive(Debug)]
-struct Pods(Index);
-
-impl Default for Pods {
-    fn default() -> Self {
-        Self(Index::new(None, []))
-    }
-}
-
-impl Pods {
-    fn update(&mut self, change: Change) {
-        drop(self.0.update(change));
-    }
 }
 
 /// Reads the state of a cluster.
@@ -161,7 +145,7 @@ pub(super) async fn load(client: &Client, scope: &Scope) -> Result<Live, LiveErr
         live.read(client, watched, scope).await?;
     }
     progress("");
-    for (name, known) in &live.pods.0.snapshot().namespaces {
+    for (name, known) in &live.pods.snapshot().namespaces {
         live.snapshot.namespaces.entry(name.clone()).or_default().pods = known.pods.clone();
     }
     Ok(live)

@@ -115,6 +115,7 @@ impl Index {
         if namespace.labels == labels {
             return;
         }
+        let appears = namespace.labels.is_some() != labels.is_some();
         // What covered the namespace before, and what does now.
         dirty.collectors.extend(self.snapshot.collectors_of(name));
         let covering = |snapshot: &Snapshot| -> Vec<PolicyId> {
@@ -123,7 +124,8 @@ impl Index {
         let before = covering(&self.snapshot);
         self.namespace(name).labels = labels;
         let after = covering(&self.snapshot);
-        dirty.admission |= before != after;
+        // A policy without a selector covers also what was not there before.
+        dirty.admission |= before != after || appears && !after.is_empty();
         dirty.collectors.extend(self.snapshot.collectors_of(name));
         let changed: Vec<_> = before
             .iter()

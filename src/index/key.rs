@@ -31,7 +31,7 @@ impl WorkloadKind {
 
     /// Whether the operator can write its pod template.
     pub const fn is_writable(self) -> bool {
-        !matches!(self, Self::Job | Self::Pod)
+        !self.target().comes_and_goes()
     }
 
     /// The kind's name.

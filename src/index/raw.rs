@@ -121,7 +121,8 @@ impl RawJob {
 
     /// Whether it is of no CronJob.
     pub fn is_own(&self) -> bool {
-        pods::Child::Job(String::new()).parent(&self.metadata).is_none()
+        let job = pods::Child::Job(self.metadata.name.clone().unwrap_or_default());
+        job.parent(&self.metadata).is_none()
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// The state behind the snapshot.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Index {
     pub(super) snapshot: Snapshot,
     /// Sources that were not heard of yet. Until all were, nothing is dirty: planning without the policies would

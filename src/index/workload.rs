@@ -6,7 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use serde_json::Value;
 
 use super::{
-    ENV_NAMES, EnvValue, IGNORE, Ignored, MANAGED_BY, MANAGED_BY_LABEL, Pod, Root, WorkloadId, WorkloadKind, env_name,
+    ENV_NAMES, EnvValue, IGNORE, Ignored, MANAGED_BY, MANAGED_BY_LABEL, Root, TemplateFacts, WorkloadId, WorkloadKind,
+    env_name,
     ownership::Ownership,
     parts::{Fields, Part},
     raw::{PodSpec, PodTemplate, RawContainer, RawEnvVar, RawResources, RawWorkload, TemplateMeta},
@@ -40,7 +41,7 @@ pub struct Workload {
     /// The regular containers, in order.
     pub containers: Vec<Container>,
     /// What injected instrumentation depends on.
-    pub pod: Pod,
+    pub pod: TemplateFacts,
     /// What is not to be said about it.
     pub ignored: Ignored,
 }
@@ -144,7 +145,7 @@ impl Workload {
         let template_meta = template.metadata.unwrap_or_default();
         let annotations = template_meta.annotations.unwrap_or_default();
         let mut spec = template.spec.unwrap_or_default();
-        let pod = Pod::read(&annotations, &mut spec, &fields);
+        let pod = TemplateFacts::read(&annotations, &mut spec, &fields);
         let attributes = annotations.into_iter().filter_map(|(key, value)| {
             let attribute = key.strip_prefix(ATTRIBUTE_PREFIX)?;
             (!attribute.is_empty()).then(|| (attribute.to_owned(), value))

@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{
     attach::{self, Part, part_settings},
+    collector::converge::digest,
     env::{self, Inputs},
     inject::ContainerPlan,
-    instrument,
+    instrument::{self, InstrumentationPlan},
     patch::entry,
     workload::{Decision, WorkloadPlan, plan_workload},
 };
 use crate::{
-    api::{CONFIGURATION_ANNOTATION, CONTAINERS_ANNOTATION, InjectionMode, TargetKind},
+    api::{CONFIGURATION_ANNOTATION, CONTAINERS_ANNOTATION, InjectionMode},
     index::{Agent, ENV_NAMES, Policy, Snapshot, Workload, WorkloadId, raw::RawPod},
 };
 
@@ -76,10 +76,7 @@ pub fn wants_pods(snapshot: &Snapshot, namespace: &str) -> bool {
         None if default_pod => true,
         _ if overridden => true,
         Some(InjectionMode::None) if !not_none => false,
-        _ => {
-            let of_pods = |kind| matches!(kind, TargetKind::Job | TargetKind::Pod);
-            policy.targets().is_empty() || policy.targets().iter().any(|target| of_pods(target.kind))
-        }
+        _ => policy.targets().is_empty() || policy.targets().iter().any(|target| target.kind.comes_and_goes()),
     };
     let is_on = |policy: &Policy| policy.spec().is_some_and(|spec| spec.enabled || switched_on);
     let defaults = |policy: &Policy| {
@@ -98,9 +95,7 @@ pub(super) fn configuration(inputs: &Inputs<'_>) -> String {
     let image = settings.instrumentation.as_ref().and_then(|wanted| wanted.image.as_deref());
     let image = agent.map(|agent| image.unwrap_or_else(|| instrument::default_image(agent)));
     let whole = json!([variables, settings.containers, agent.map(Agent::as_str), image]);
-    let digest = Sha256::digest(whole.to_string().as_bytes());
-    let start: [u8; 8] = std::array::from_fn(|place| digest[place]);
-    format!("{:016x}", u64::from_be_bytes(start))
+    digest(&whole)
 }
 
 fn operations(pod: &Value, plan: &WorkloadPlan, configuration: &str) -> Vec<Value> {
@@ -122,27 +117,13 @@ fn operations(pod: &Value, plan: &WorkloadPlan, configuration: &str) -> Vec<Valu
             let path = format!("/spec/containers/{position}/env");
             operations.push(json!({"op": "add", "path": path, "value": env(container, planned, &before)}));
         }
-        if let Some(agent) = planned.and_then(|planned| planned.instrumented.as_deref()) {
-            let path = format!("/spec/containers/{position}/volumeMounts");
-            let mounts = container.get("volumeMounts").and_then(Value::as_array).into_iter().flatten();
-            let mut paths = mounts.filter_map(|mount| mount.get("mountPath")?.as_str());
-            if paths.any(|path| path == agent.agent.mount_path()) {
-                continue;
-            }
-            operations.push(append(container.get("volumeMounts"), &path, &instrument::mount(agent.agent)));
-        }
+        let agent = planned.and_then(|planned| planned.instrumented.as_deref());
+        let path = format!("/spec/containers/{position}/volumeMounts");
+        let mount = agent.map(|agent| instrument::mount(agent.agent));
+        operations.extend(mount.and_then(|mount| add(container.get("volumeMounts"), &path, "mountPath", &mount)));
     }
-    if let Some(agent) = new.iter().find_map(|planned| planned.instrumented.as_deref()) {
-        let spec = |field: &str| pod.get("spec").and_then(|spec| spec.get(field));
-        let parts = [("initContainers", instrument::init_container(agent)), ("volumes", instrument::volume())];
-        for (field, part) in parts {
-            let listed = spec(field).and_then(Value::as_array);
-            let is_there = listed.is_some_and(|list| list.iter().any(|known| known.get("name") == part.get("name")));
-            if !is_there {
-                operations.push(append(spec(field), &format!("/spec/{field}"), &part));
-            }
-        }
-    }
+    let agent = new.iter().find_map(|planned| planned.instrumented.as_deref());
+    operations.extend(agent.into_iter().flat_map(|agent| files(pod, agent)));
     let injected: Vec<&str> = done.iter().copied().chain(new.iter().map(|planned| &*planned.name)).collect();
     let mut wanted = Map::new();
     wanted.insert(CONFIGURATION_ANNOTATION.to_owned(), json!(configuration));
@@ -161,11 +142,19 @@ fn injected(pod: &Value) -> BTreeSet<&str> {
     names.filter(|name| !name.is_empty()).collect()
 }
 
-/// Adds an element to a list, which may not be there yet.
-fn append(list: Option<&Value>, path: &str, element: &Value) -> Value {
+/// What brings the files of the instrumentation into a pod.
+fn files(pod: &Value, agent: &InstrumentationPlan) -> Vec<Value> {
+    let parts = [("initContainers", instrument::init_container(agent)), ("volumes", instrument::volume())];
+    let list = |field: &str| pod.get("spec").and_then(|spec| spec.get(field));
+    parts.iter().filter_map(|(field, part)| add(list(field), &format!("/spec/{field}"), "name", part)).collect()
+}
+
+/// Adds an element to a list, which may not be there yet; nothing where one of the same key is in it.
+fn add(list: Option<&Value>, path: &str, key: &str, element: &Value) -> Option<Value> {
     match list {
-        Some(Value::Array(_)) => json!({"op": "add", "path": format!("{path}/-"), "value": element}),
-        _ => json!({"op": "add", "path": path, "value": [element]}),
+        Some(Value::Array(known)) if known.iter().any(|known| known.get(key) == element.get(key)) => None,
+        Some(Value::Array(_)) => Some(json!({"op": "add", "path": format!("{path}/-"), "value": element})),
+        _ => Some(json!({"op": "add", "path": path, "value": [element]})),
     }
 }
 

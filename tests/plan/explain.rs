@@ -144,7 +144,7 @@ fn nothing_selects_it_and_the_nearest_miss_is_named() {
         "NotSelected",
         &["is about the kind StatefulSet web, not Deployment"],
     );
-    only(&near("{kind: Job, name: web}"), "NotSelected", &["a kind that this version does not watch"]);
+    only(&near("{kind: Job, name: web}"), "NotSelected", &["is about the kind Job web, not Deployment"]);
     only(
         &near("{kind: Deployment, selector: {matchLabels: {app: api, tier: front, zone: a}}}"),
         "NotSelected",

@@ -378,6 +378,19 @@ fn pods_are_heard_of_before_their_replica_set() {
 }
 
 #[test]
+fn a_new_namespace_below_a_policy_of_the_cluster_is_asked_about() {
+    let mut index = Index::new(None, []);
+    let defaults = format!("{{defaults: {}}}", enabled(""));
+    assert!(index.update(Change::Policy(cluster_policy("above", &defaults), None)).admission);
+    let labels = std::collections::BTreeMap::from([("team".to_owned(), "x".to_owned())]);
+    assert!(index.update(Change::Namespace("new".to_owned(), labels.clone().into())).admission);
+    assert_eq!(namespaces(index.snapshot()).into_iter().collect::<Vec<_>>(), ["new"]);
+    assert!(!index.update(Change::Namespace("new".to_owned(), labels.into())).admission);
+    assert!(index.update(Change::NamespaceGone("new".to_owned())).admission);
+    assert!(namespaces(index.snapshot()).is_empty());
+}
+
+#[test]
 fn jobs_that_come_and_go_leave_collectors_alone() {
     let mut index = Index::new(None, []);
     let mut planner = Planner::default();

@@ -318,7 +318,8 @@ pub fn noted(mut manifest: Value) -> Value {
     manifest
 }
 
-fn digest(value: &Value) -> String {
+/// The first 64 bits of the SHA-256 of a value's JSON.
+pub(in crate::plan) fn digest(value: &Value) -> String {
     let digest = Sha256::digest(value.to_string());
     let number = digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
     format!("{number:016x}")

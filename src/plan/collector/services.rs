@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    api::{Tail, TargetKind},
+    api::Tail,
     diagnostics::{Code, Diagnostic, FieldPath},
     index::{CollectorId, Namespace, Policy, PolicyId, Snapshot},
     plan::{
@@ -116,7 +116,7 @@ fn claims<'a>(snapshot: &'a Snapshot, namespace: &'a Namespace) -> BTreeMap<Stri
             shared.clone().into_iter().for_each(|service| claim(service, Specificity::Namespace));
         }
         for (at, target) in policy.targets().iter().enumerate() {
-            let is_met = met.contains(&(&policy.id, at)) && !matches!(target.kind, TargetKind::Job | TargetKind::Pod);
+            let is_met = met.contains(&(&policy.id, at)) && !target.kind.comes_and_goes();
             let named = target.service_name.clone().or_else(|| shared.clone()).or_else(|| target.name.clone());
             if let Some(service) = named.filter(|_| !is_met) {
                 claim(service, attach::specificity_of(target));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::View;
 use crate::{
-    api::{LabelRequirement, LabelSelector, SelectorOperator, Target, TargetKind},
+    api::{LabelRequirement, LabelSelector, SelectorOperator, Target},
     index::Policy,
 };
 
@@ -69,13 +69,11 @@ fn of_target(view: &View<'_>, target: &Target) -> ((u8, usize), String) {
     let id = &view.workload.id;
     let kind = target.kind.as_str();
     if target.kind != id.kind.target() {
-        let unsupported = matches!(target.kind, TargetKind::Job | TargetKind::Pod);
-        let note = if unsupported { ", a kind that this version does not watch" } else { "" };
         let same_name = target.name.as_ref() == Some(&id.name);
         let fits =
             same_name || target.selector.as_ref().is_some_and(|selector| selector.matches(&view.workload.labels));
         let what = target.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
-        return ((if fits { 1 } else { 4 }, 0), format!("is about the kind {kind}{what}{note}, not {}", id.kind));
+        return ((if fits { 1 } else { 4 }, 0), format!("is about the kind {kind}{what}, not {}", id.kind));
     }
     if let Some(name) = &target.name {
         let distance = strsim::damerau_levenshtein(name, &id.name);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     MAX_ATTENTION, MAX_MESSAGE, View, conditions,
     reach::reach,
-    tally::{Beaten, comes_and_goes, name_for},
+    tally::{Beaten, name_for},
 };
 use crate::{
     api::{Attention, Target},
@@ -47,7 +47,7 @@ fn missing_targets<'a>(view: &View<'a>) -> impl Iterator<Item = (usize, &'a Targ
     let tally = view.tally;
     let targets = view.policy.targets().iter().enumerate();
     // That there is no Job or pod at the moment means nothing.
-    targets.filter(move |(position, target)| !comes_and_goes(target.kind) && !tally.is_met(*position))
+    targets.filter(move |(position, target)| !target.kind.comes_and_goes() && !tally.is_met(*position))
 }
 
 fn target_words(target: &Target) -> String {

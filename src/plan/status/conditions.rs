@@ -4,10 +4,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{
-    View, no_effect,
-    tally::{comes_and_goes, name_for},
-};
+use super::{View, no_effect, tally::name_for};
 use crate::{
     api::{InjectionMode, Management, condition as types},
     diagnostics::{Diagnostic, Severity},
@@ -192,6 +189,11 @@ fn programmed(view: &View<'_>, accepted: &State) -> State {
     }
     let spec = view.policy.spec();
     let mode = spec.and_then(|spec| spec.settings.injection.as_ref()?.mode).unwrap_or_default();
+    if let Some(state) =
+        not_hooked(view).filter(|_| spec.is_some_and(|spec| spec.enabled) && mode != InjectionMode::None)
+    {
+        return state;
+    }
     match (spec.is_some_and(|spec| spec.enabled), mode) {
         (false, _) => State::new("True", "Withdrawn", "The policy is disabled, and nothing of the operator's is left."),
         (true, InjectionMode::None) => State::new(
@@ -199,7 +201,6 @@ fn programmed(view: &View<'_>, accepted: &State) -> State {
             "NotInjected",
             "injection.mode is None: `tracesteward render` gives the patch to commit.",
         ),
-        (true, _) if not_hooked(view).is_some() => not_hooked(view).unwrap_or_else(|| carried(view)),
         (true, InjectionMode::Workload | InjectionMode::Pod) if counts.matched == 0 => {
             State::new("True", "NoWorkloads", "No workload matches yet.")
         }
@@ -219,7 +220,7 @@ fn not_hooked(view: &View<'_>) -> Option<State> {
     let mode = view.policy.spec().and_then(|spec| spec.settings.injection.as_ref()?.mode);
     let mut targets = view.policy.targets().iter();
     match view.snapshot.hook {
-        PodHook::Off if mode == Some(InjectionMode::Pod) || targets.any(|target| comes_and_goes(target.kind)) => {
+        PodHook::Off if mode == Some(InjectionMode::Pod) || targets.any(|target| target.kind.comes_and_goes()) => {
             let message = "Pods are injected as they are created, by the webhook, which the operator does not serve or may not set up.";
             Some(State::new("False", "NoWebhook", message))
         }

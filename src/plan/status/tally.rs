@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    api::{Attention, TargetKind, WorkloadCounts},
+    api::{Attention, WorkloadCounts},
     diagnostics::Code,
     index::{Fault, Namespace, Policy, PolicyId, SecretId, Workload, WorkloadId, WorkloadKind},
     plan::{
@@ -345,9 +345,4 @@ pub(in crate::plan) fn why(winner: &Attached<'_>, loser: &Attached<'_>) -> (&'st
         return ("its name comes first", true);
     }
     ("it is older", true)
-}
-
-/// Whether workloads of a target's kind come and go by themselves.
-pub(super) const fn comes_and_goes(kind: TargetKind) -> bool {
-    matches!(kind, TargetKind::Job | TargetKind::Pod)
 }

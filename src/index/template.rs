@@ -12,7 +12,7 @@ const OTHER_INIT_CONTAINER: &str = "opentelemetry-auto-instrumentation";
 
 /// What injected instrumentation depends on in a pod template.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pod {
+pub struct TemplateFacts {
     /// Whether its pods run on Windows.
     pub windows: bool,
     /// Whether it says what all containers get together.
@@ -29,7 +29,7 @@ pub struct Pod {
     pub volumes: Vec<Part>,
 }
 
-impl Pod {
+impl TemplateFacts {
     /// Takes what it needs out of the specification.
     pub(super) fn read(annotations: &BTreeMap<String, String>, spec: &mut PodSpec, fields: &Fields<'_>) -> Self {
         let annotation = |name: &str| annotations.get(&format!("{PREFIX}{name}")).map(String::as_str);
