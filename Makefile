@@ -23,7 +23,7 @@ tools: ## build the components that the tests run, from pinned Go modules and Py
 
 .PHONY: test-tools
 test-tools:
-	@e2e/tools/build.sh $(TOOLS) $(PLANE) helm otelcol
+	@e2e/tools/build.sh $(TOOLS) $(PLANE) helm otelcol kwok
 	@e2e/python/build.sh $(TOOLS)/../python
 
 .PHONY: fmt
@@ -69,6 +69,13 @@ deny-advisories: ## check dependencies against the RustSec advisories (fetched f
 .PHONY: bench
 bench: ## run the benchmarks
 	$(CARGO) bench --locked
+
+# `make scale SIZES="200 1000" REST=30` for a first look
+.PHONY: scale
+scale: ## measure the operator with 1,000 and 10,000 Deployments on a real API server (20 minutes); SIZES="200 1000" REST=30
+	@e2e/tools/build.sh $(TOOLS) $(PLANE) helm
+	$(CARGO) build --locked --profile bench --bin tracesteward
+	OPERATOR=$(abspath $(dir $(BUILT))/release/tracesteward) $(CARGO) test --locked --test scale -- $(SIZES) $(if $(REST),--rest $(REST))
 
 .PHONY: demo
 demo: ## show the main job, from an empty control plane

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the real components that the tests, the demo and `make e2e` run: etcd, the parts of Kubernetes, CoreDNS, helm, and
-# an OpenTelemetry Collector. Each comes from the pinned Go module beside this script; a binary is rebuilt only when
-# something in its folder changed.
+# Builds the real components that the tests, the demo and `make e2e` run: etcd, the parts of Kubernetes, CoreDNS, helm,
+# kwok (which plays a node and its pods), and an OpenTelemetry Collector. Each comes from the pinned Go module beside this
+# script; a binary is rebuilt only when something in its folder changed.
 # usage: e2e/tools/build.sh OUTPUT_DIR [BINARY...]      (all when none is named)
 set -euo pipefail
 
@@ -25,6 +25,7 @@ kubernetes k8s.io/kubernetes/cmd/kubelet kubelet
 coredns github.com/coredns/coredns coredns
 helm helm.sh/helm/v4/cmd/helm helm
 otelcol . otelcol
+kwok sigs.k8s.io/kwok/cmd/kwok kwok
 LIST
 }
 

@@ -31,6 +31,16 @@ impl Operator {
     /// Starts the operator without waiting. Each has a pod's name of its own, as the chart gives it: that is who it is
     /// in the election.
     pub(crate) fn spawn(plane: &ControlPlane, kubeconfig: &Path, extra_args: &[&str]) -> Self {
+        Self::spawn_in(plane, kubeconfig, extra_args, &[])
+    }
+
+    /// The same with further variables in its environment.
+    pub(crate) fn spawn_in(
+        plane: &ControlPlane,
+        kubeconfig: &Path,
+        extra_args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let http_port = free_port();
@@ -53,7 +63,8 @@ impl Operator {
             .env("TRACESTEWARD_LEADER_ELECT", "false")
             .env("TRACESTEWARD_LOG_FORMAT", "json")
             .env_remove("KUBECONFIG")
-            .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT");
+            .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+            .envs(environment.iter().copied());
         let log = format!("operator-{number}.log");
         Self { process: Process::start("the operator", &command, &plane.folder().join(log)), http_port }
     }
@@ -96,6 +107,11 @@ impl Operator {
         self.process.pid()
     }
 
+    /// Panics where it has ended.
+    pub(crate) fn assert_alive(&mut self) {
+        self.process.assert_alive();
+    }
+
     /// Kills it at once (SIGKILL).
     pub(crate) fn kill9(mut self) {
         self.process.kill9();
@@ -123,8 +139,12 @@ impl Drop for Operator {
     }
 }
 
-/// Cargo names the binary to integration tests; to an example it does not, but lies beside it: `target/debug/examples/..`.
+/// OPERATOR names another build of it. Cargo names the binary to integration tests; to an example it does not, but lies beside
+/// it: `target/debug/examples/..`.
 fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("OPERATOR") {
+        return path.into();
+    }
     if let Some(path) = option_env!("CARGO_BIN_EXE_tracesteward") {
         return path.into();
     }

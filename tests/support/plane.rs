@@ -121,6 +121,21 @@ impl ControlPlane {
         format!("https://127.0.0.1:{}", self.api_port)
     }
 
+    /// The port of the API server.
+    pub(crate) fn api_port(&self) -> u16 {
+        self.api_port
+    }
+
+    /// etcd answers nothing until [`Self::resume_etcd`]. Never on the shared control plane.
+    pub(crate) fn pause_etcd(&self) {
+        self.etcd.signal("STOP");
+    }
+
+    /// etcd goes on where it was.
+    pub(crate) fn resume_etcd(&self) {
+        self.etcd.signal("CONT");
+    }
+
     /// A folder that lives as long as the control plane, with the logs of its components.
     pub(crate) fn folder(&self) -> &Path {
         self.scratch.path()

@@ -98,15 +98,21 @@ impl Process {
         self.child.wait().expect("a child can be waited for");
     }
 
+    /// Sends it a signal: `STOP`, `CONT`, ... It must not have been waited for: its id may be another's by then.
+    pub(crate) fn signal(&self, name: &str) {
+        // The builtin of the shell: /bin/kill is no part of every system.
+        let script = format!("kill -{name} \"$1\"");
+        let status = Command::new("sh").args(["-c", &script, "sh", &self.pid().to_string()]).status();
+        assert!(status.expect("sh starts").success(), "{} cannot be signalled", self.name);
+    }
+
     /// Asks the program to end (SIGTERM) and waits for it.
     ///
     /// # Panics
     /// Where it has not ended within `timeout`.
     pub(crate) fn stop(&mut self, timeout: Duration) -> ExitStatus {
         if self.exited().is_none() {
-            // Not waited for, so the id is still the child's. The builtin of the shell: /bin/kill is no part of every system.
-            let status = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &self.pid().to_string()]).status();
-            assert!(status.expect("sh starts").success(), "{} cannot be signalled", self.name);
+            self.signal("TERM");
         }
         let deadline = Instant::now() + timeout;
         loop {
