@@ -383,7 +383,7 @@ fn expected(list: &[(&str, &str, &str, &str)]) -> BTreeMap<(String, String, Stri
 }
 
 const MADE: &str = "get list watch create patch delete";
-const NAMESPACED_RIGHTS: [(&str, &str, &str, &str); 17] = [
+const NAMESPACED_RIGHTS: [(&str, &str, &str, &str); 19] = [
     ("tracesteward.io", "tracingpolicies", "", "get list watch"),
     ("tracesteward.io", "tracingpolicies/status", "", "patch"),
     ("tracesteward.io", "tracingcollectors", "", "get list watch"),
@@ -397,8 +397,10 @@ const NAMESPACED_RIGHTS: [(&str, &str, &str, &str); 17] = [
     ("", "serviceaccounts", "", MADE),
     ("policy", "poddisruptionbudgets", "", MADE),
     ("networking.k8s.io", "networkpolicies", "", MADE),
-    ("", "pods", "", "list watch"),
+    ("", "pods", "", "list watch delete"),
     ("apps", "replicasets", "", "list watch"),
+    ("apps", "controllerrevisions", "", "list"),
+    ("", "events", "", "list"),
     ("batch", "jobs", "", "list watch"),
     ("events.k8s.io", "events", "", "create patch"),
 ];
@@ -437,7 +439,7 @@ fn rights_are_exactly_these() {
         grants(named(&objects, "Role", "tracesteward-leader-election")),
         expected(&[
             ("coordination.k8s.io", "leases", "", "create"),
-            ("coordination.k8s.io", "leases", "tracesteward", "get update patch"),
+            ("coordination.k8s.io", "leases", "tracesteward", "get update"),
         ])
     );
     assert_eq!(

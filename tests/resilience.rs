@@ -1,132 +1,22 @@
-//! What breaks around the operator, and the operator itself: nothing is lost, nothing is written twice, and applications
-//! run on. Each test has a control plane of its own, or an operator that others do not see.
+//! Leaders, missing CRDs, and policies that cannot be read: nothing is lost, nothing is written twice, and applications run on.
+//! Each test has a control plane of its own, or an operator that others do not see. Faults are in `tests/faults.rs`.
 
 #![allow(clippy::unwrap_used, reason = "clippy's exception for tests does not reach their helpers")]
 
 mod fixtures;
 mod support;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fixtures::{
     KINDS, SOON, World, condition, condition_of, documents, file, held, install_crds, lines, managed, policy, shared,
     text, traced, value, wait_for_crds, workload,
 };
-use futures::future::join_all;
-use kube::api::{ListParams, PostParams};
 use serde_json::{Value, json};
-use support::{ControlPlane, Mark, Operator, consistently, eventually};
+use support::{ControlPlane, Operator, consistently, eventually};
 
 /// Longer than a Lease holds.
 const FAILOVER: Duration = Duration::from_secs(45);
-
-impl World<'_> {
-    /// Makes Deployments `web-0`, `web-1`, ...
-    async fn deployments(&self, count: usize) {
-        let api = self.api("Deployment");
-        let parameters = PostParams::default();
-        let all: Vec<_> = (0..count)
-            .map(|number| serde_json::from_value(workload("Deployment", &format!("web-{number}"), &json!([]))).unwrap())
-            .collect();
-        for created in join_all(all.iter().map(|object| api.create(&parameters, object))).await {
-            created.unwrap();
-        }
-    }
-
-    /// Waits until at least this many counted writes were answered.
-    async fn until_written(&self, mark: Mark, count: usize) {
-        eventually("work has begun", SOON, async || {
-            let written = self.writes(mark).counted().len();
-            (written >= count).then_some(()).ok_or_else(|| written.to_string())
-        })
-        .await;
-    }
-
-    /// Each Deployment was changed once: by one write that succeeded, and its pods restarted once.
-    async fn each_was_written_once(&self, mark: Mark, count: usize) {
-        let mut succeeded: BTreeMap<String, usize> = BTreeMap::new();
-        let writes = self.writes(mark).counted();
-        for write in writes.iter() {
-            assert_eq!((write.verb.as_str(), write.resource.as_str()), ("patch", "deployments"), "{write:?}");
-            *succeeded.entry(write.name.clone()).or_default() += usize::from(write.code == 200);
-        }
-        let twice: Vec<_> = succeeded.iter().filter(|(_, times)| **times > 1).collect();
-        assert!(twice.is_empty(), "written twice: {twice:?}");
-        let live = self.api("Deployment").list(&ListParams::default()).await.unwrap();
-        assert_eq!(live.items.len(), count);
-        for object in live {
-            let object = serde_json::to_value(object).unwrap();
-            let name = text(&object["metadata"]["name"]);
-            assert_eq!(object["metadata"]["generation"], 2, "{name}");
-            assert!(managed(&object).is_some(), "{name}");
-        }
-        // What was cut off in its middle may have no answer; nothing else is missing from the log or in it too often.
-        let answered = succeeded.values().filter(|times| **times == 1).count();
-        let others: Vec<_> = writes.iter().filter(|write| write.code != 200).collect();
-        assert!(answered + 8 >= count, "{answered} answered");
-        // An API server that has just come back answers before it knows whom it may let in.
-        let passing = [0, 403, 429, 500, 503, 504];
-        assert!(others.iter().all(|write| passing.contains(&write.code)) && others.len() < count, "{others:?}");
-    }
-}
-
-#[tokio::test]
-async fn an_operator_that_is_killed_in_the_middle_goes_on_where_it_was() {
-    const COUNT: usize = 300;
-    let world = World::new(shared().await, "killed").await;
-    world.deployments(COUNT).await;
-    world.apply(&policy("all", &traced(0.5)));
-    let mark = world.plane.audit_mark();
-    let operator = world.spawn(&[]);
-    world.until_written(mark, 10).await;
-    operator.kill9();
-    let written = world.writes(mark).counted().len();
-    assert!(written < COUNT, "it was faster than the test");
-    let _operator = world.operator(&[]).await;
-    world.settled("all", "True/Ready", "matched=300 injected=300").await;
-    world.each_was_written_once(mark, COUNT).await;
-}
-
-#[tokio::test]
-async fn an_api_server_that_is_killed_and_comes_back_is_no_reason_to_write_twice() {
-    const COUNT: usize = 200;
-    let plane = ControlPlane::start().await;
-    install_crds(&plane);
-    let world = World::new(&plane, "apiserver").await;
-    world.deployments(COUNT).await;
-    let mut operator = world.operator(&[]).await;
-    let mark = plane.audit_mark();
-    world.apply(&policy("all", &traced(0.5)));
-    world.until_written(mark, 10).await;
-    plane.stop_apiserver();
-    assert!(world.writes(mark).counted().len() < COUNT, "it was faster than the test");
-    eventually("the operator says that it cannot work", SOON, async || {
-        let answer = operator.get("/readyz")?;
-        (answer.status == 503 && answer.body.contains(r#""name":"api-server","ok":false"#))
-            .then_some(())
-            .ok_or(answer.body)
-    })
-    .await;
-    assert_eq!(operator.get("/healthz").unwrap().status, 200, "restarting it would not help");
-    plane.start_apiserver().await;
-    operator.wait_ready().await;
-    eventually("all are written", Duration::from_secs(90), async || {
-        let policy = world.get("TracingPolicy", "all").await;
-        (fixtures::counts_of(&policy) == "matched=200 injected=200" && condition(&policy, "Ready") == "True/Ready")
-            .then_some(())
-            .ok_or_else(|| policy["status"].to_string())
-    })
-    .await;
-    world.each_was_written_once(mark, COUNT).await;
-    // The watches live on: what happens now is seen.
-    world.kubectl(&["delete", "tracingpolicies.tracesteward.io", "all"]).success();
-    world
-        .until("it is withdrawn", "Deployment", "web-0", |live| {
-            managed(live).map_or(Ok(()), |fields| Err(fields.to_string()))
-        })
-        .await;
-}
 
 #[tokio::test]
 async fn only_the_leader_writes_and_another_takes_over() {

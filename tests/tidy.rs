@@ -44,8 +44,16 @@ const OUTER: [&str; 8] = [
 ];
 
 /// Calls that write to the API server; only `apply` has any.
-const WRITES: [&str; 7] =
-    [".patch(", ".patch_status(", ".create(", ".replace_status(", ".delete(", ".delete_collection(", ".publish("];
+const WRITES: [&str; 8] = [
+    ".patch(",
+    ".patch_status(",
+    ".create(",
+    "api.replace(",
+    ".replace_status(",
+    ".delete(",
+    ".delete_collection(",
+    ".publish(",
+];
 
 #[test]
 fn pure_modules_stay_pure() {
@@ -90,8 +98,11 @@ fn only_apply_writes() {
 fn workloads_are_never_forced() {
     let text = fs::read_to_string(root().join("src/apply/mod.rs")).unwrap();
     let forced: Vec<_> = code(&text).filter(|(_, line)| line.contains(".force()")).collect();
-    assert_eq!(forced.len(), 1, "only the status of the operator's own kinds is forced: {forced:?}");
-    assert!(forced[0].1.contains("MANAGER_OWNED"), "{forced:?}");
+    // The other one is for annotations of the operator's own that `kubectl rollout undo` has taken over (decision 7).
+    assert_eq!(forced.len(), 2, "only the status of the operator's own kinds is forced: {forced:?}");
+    assert!(forced[0].1.contains("params.force()") && forced[1].1.contains("MANAGER_OWNED"), "{forced:?}");
+    assert_eq!(text.matches("notes_taken_back(").count(), 2, "defined, and used once");
+    assert!(text.contains("status.code == 409 && is_notes_alone("), "nothing of anybody's else is in such a patch");
     for file in ["owned.rs", "admission.rs"] {
         let owned = fs::read_to_string(root().join("src/apply").join(file)).unwrap();
         assert!(!owned.contains("MANAGER_INJECTED"), "{file}: the operator's own objects have a manager of their own");

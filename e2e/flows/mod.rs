@@ -4,6 +4,7 @@ mod aifactory;
 mod caretaker;
 mod common;
 mod lifecycle;
+mod rollback;
 mod smoke;
 mod trinity;
 
@@ -36,6 +37,7 @@ pub(crate) const FLOWS: &[Flow] = &[
     Flow { name: "trinity", operator: true, run: |cluster, report| Box::pin(trinity::run(cluster, report)) },
     Flow { name: "caretaker", operator: true, run: |cluster, report| Box::pin(caretaker::run(cluster, report)) },
     Flow { name: "aifactory", operator: true, run: |cluster, report| Box::pin(aifactory::run(cluster, report)) },
+    Flow { name: "rollback", operator: true, run: |cluster, report| Box::pin(rollback::run(cluster, report)) },
     // The last: it uninstalls the operator.
     Flow { name: "lifecycle", operator: true, run: |cluster, report| Box::pin(lifecycle::run(cluster, report)) },
 ];

@@ -53,3 +53,12 @@ pub const CONFIGURATION_ANNOTATION: &str = "tracesteward.io/configuration";
 
 /// The annotation of a pod that names the containers that were injected as it was created.
 pub const CONTAINERS_ANNOTATION: &str = "tracesteward.io/injected-containers";
+
+/// The annotation of a workload with the hash of the configuration that was taken back in it.
+pub const REFUSED_ANNOTATION: &str = "tracesteward.io/refused";
+
+/// The annotation of a workload with what its pods said when that was taken back.
+pub const REFUSED_BECAUSE_ANNOTATION: &str = "tracesteward.io/refused-because";
+
+/// The annotation of a pod template with the hash of the configuration for which its pods were restarted.
+pub const RESTARTED_FOR_ANNOTATION: &str = "tracesteward.io/restarted-for";

@@ -2,12 +2,12 @@
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
-    Api, Client,
+    Api,
     api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, Preconditions},
 };
 use serde_json::{Value, json};
 
-use super::ApplyError;
+use super::{ApplyError, Writer};
 use crate::{
     admission::{
         authority::Material,
@@ -23,12 +23,12 @@ use crate::{
 /// # Errors
 /// See [`ApplyError`].
 pub async fn apply_authority(
-    client: &Client,
+    writer: &Writer,
     namespace: &str,
     found: Option<&Found>,
     material: &Material,
 ) -> Result<(), ApplyError> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let api: Api<Secret> = Api::namespaced(writer.client(), namespace);
     let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
     let mut secret = json!({
         "apiVersion": "v1",
@@ -53,10 +53,10 @@ pub async fn apply_authority(
 ///
 /// # Errors
 /// See [`ApplyError`]; an object of this name that somebody else made is left alone.
-pub async fn apply_configuration(client: &Client, wanted: &Value) -> Result<bool, ApplyError> {
+pub async fn apply_configuration(writer: &Writer, wanted: &Value) -> Result<bool, ApplyError> {
     let text = |pointer: &str| wanted.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (kind, name) = (text("/kind"), text("/metadata/name"));
-    let api = configurations(client, text("/apiVersion"), kind);
+    let api = configurations(writer, text("/apiVersion"), kind);
     if let Some(live) = api.get_opt(name).await? {
         if !is_ours(&live) {
             return Err(ApplyError::Foreign(format!("{kind} {name}")));
@@ -74,22 +74,22 @@ pub async fn apply_configuration(client: &Client, wanted: &Value) -> Result<bool
 /// # Errors
 /// See [`ApplyError`].
 pub async fn delete_configuration(
-    client: &Client,
+    writer: &Writer,
     api_version: &str,
     kind: &str,
     name: &str,
 ) -> Result<bool, ApplyError> {
-    let api = configurations(client, api_version, kind);
+    let api = configurations(writer, api_version, kind);
     let Some(live) = api.get_opt(name).await?.filter(is_ours) else { return Ok(false) };
     let preconditions = Preconditions { uid: live.metadata.uid, resource_version: None };
     api.delete(name, &DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() }).await?;
     Ok(true)
 }
 
-fn configurations(client: &Client, api_version: &str, kind: &str) -> Api<DynamicObject> {
+fn configurations(writer: &Writer, api_version: &str, kind: &str) -> Api<DynamicObject> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-    Api::all_with(client.clone(), &resource)
+    Api::all_with(writer.client(), &resource)
 }
 
 fn is_ours(object: &DynamicObject) -> bool {

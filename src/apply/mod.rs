@@ -3,12 +3,16 @@
 
 mod admission;
 mod events;
+mod leadership;
+mod lease;
 mod owned;
+mod pods;
+mod writer;
 
 use std::fmt::Debug;
 
 use kube::{
-    Api, Client, Resource,
+    Api, Resource,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -28,7 +32,12 @@ use crate::{
 
 pub use admission::{apply_authority, apply_configuration, delete_configuration};
 pub use events::{Announcement, Events};
+pub use leadership::{Leadership, Mandate, leadership, now};
+pub use lease::Leases;
 pub use owned::{Applied, apply_binding, apply_owned, delete_owned};
+pub use pods::delete_pod;
+use writer::NotLeading;
+pub use writer::Writer;
 
 /// Why a write did not go through.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +68,9 @@ pub enum ApplyError {
     /// The API server did not answer, or not in time.
     #[error("the API server does not answer: {0}")]
     Unavailable(String),
+    /// Another process leads by now, or may do so: it writes what is to be written.
+    #[error("this process does not lead")]
+    NotLeading,
 }
 
 impl ApplyError {
@@ -72,6 +84,7 @@ impl ApplyError {
             Self::Refused(_) => "Refused",
             Self::Forbidden(_) => "Forbidden",
             Self::Unavailable(_) => "Unavailable",
+            Self::NotLeading => "NotLeading",
         }
     }
 
@@ -91,6 +104,7 @@ impl From<kube::Error> for ApplyError {
                 400 | 422 => Self::Refused(status.message),
                 _ => Self::Unavailable(status.message),
             },
+            kube::Error::Service(error) if error.is::<NotLeading>() => Self::NotLeading,
             other => Self::Unavailable(other.to_string()),
         }
     }
@@ -99,29 +113,47 @@ impl From<kube::Error> for ApplyError {
 /// Why Jobs and pods are not written.
 const IMMUTABLE: &str = "the pod template of a Job and a pod cannot be changed";
 
-/// Applies the operator's whole intent for a workload. Never forced: what somebody else holds stays theirs.
+/// Whether a patch carries nothing but the operator's own annotations. `kubectl rollout undo` makes itself their owner, and nobody else
+/// means anything by them.
+fn is_notes_alone(kind: WorkloadKind, patch: &Value) -> bool {
+    let mut steps = kind.template_path().iter().chain(&["spec"]);
+    steps.try_fold(patch, |place, step| place.get(step)).is_none()
+}
+
+/// By force, which is for [`is_notes_alone`].
+fn notes_taken_back(params: PatchParams) -> PatchParams {
+    params.force()
+}
+
+/// Applies the operator's whole intent for a workload. Never forced, unless somebody holds one of its own annotations: what somebody else holds stays theirs.
 ///
 /// # Errors
 /// See [`ApplyError`].
-pub async fn apply_workload(client: &Client, workload: &Workload, patch: &Value) -> Result<Change, ApplyError> {
+pub async fn apply_workload(writer: &Writer, workload: &Workload, patch: &Value) -> Result<Change, ApplyError> {
     let (written, version) = match workload.id.kind {
-        WorkloadKind::Deployment => apply::<RawDeployment>(client, workload, patch).await?,
-        WorkloadKind::StatefulSet => apply::<RawStatefulSet>(client, workload, patch).await?,
-        WorkloadKind::DaemonSet => apply::<RawDaemonSet>(client, workload, patch).await?,
-        WorkloadKind::CronJob => apply::<RawCronJob>(client, workload, patch).await?,
+        WorkloadKind::Deployment => apply::<RawDeployment>(writer, workload, patch).await?,
+        WorkloadKind::StatefulSet => apply::<RawStatefulSet>(writer, workload, patch).await?,
+        WorkloadKind::DaemonSet => apply::<RawDaemonSet>(writer, workload, patch).await?,
+        WorkloadKind::CronJob => apply::<RawCronJob>(writer, workload, patch).await?,
         // Never planned: what is in their pods came with them.
         WorkloadKind::Job | WorkloadKind::Pod => return Err(ApplyError::Refused(IMMUTABLE.to_owned())),
     };
     Ok(Change::Written(written, version))
 }
 
-async fn apply<R>(client: &Client, workload: &Workload, patch: &Value) -> Result<(Workload, Option<u64>), kube::Error>
+async fn apply<R>(writer: &Writer, workload: &Workload, patch: &Value) -> Result<(Workload, Option<u64>), kube::Error>
 where
     R: RawWorkload + Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
     R: Clone + Debug + DeserializeOwned,
 {
-    let api: Api<R> = Api::namespaced(client.clone(), &workload.id.namespace);
-    let written = api.patch(&workload.id.name, &PatchParams::apply(MANAGER_INJECTED), &Patch::Apply(patch)).await?;
+    let api: Api<R> = Api::namespaced(writer.client(), &workload.id.namespace);
+    let params = PatchParams::apply(MANAGER_INJECTED);
+    let written = match api.patch(&workload.id.name, &params, &Patch::Apply(patch)).await {
+        Err(kube::Error::Api(status)) if status.code == 409 && is_notes_alone(workload.id.kind, patch) => {
+            api.patch(&workload.id.name, &notes_taken_back(params), &Patch::Apply(patch)).await?
+        }
+        written => written?,
+    };
     Ok(workload_from(written))
 }
 
@@ -130,16 +162,16 @@ where
 /// # Errors
 /// See [`ApplyError`].
 pub async fn apply_status(
-    client: &Client,
+    writer: &Writer,
     policy: &Policy,
     status: &TracingPolicyStatus,
 ) -> Result<Change, ApplyError> {
     let metadata = json!({"name": policy.id.name, "namespace": policy.id.namespace, "uid": policy.uid});
     let (policy, version) = if policy.id.is_cluster() {
         let metadata = json!({"name": policy.id.name, "uid": policy.uid});
-        cluster_policy_from(&write_status::<ClusterTracingPolicy, _>(client, metadata, status).await?)
+        cluster_policy_from(&write_status::<ClusterTracingPolicy, _>(writer, metadata, status).await?)
     } else {
-        policy_from(&write_status::<TracingPolicy, _>(client, metadata, status).await?)
+        policy_from(&write_status::<TracingPolicy, _>(writer, metadata, status).await?)
     };
     Ok(Change::PolicyWritten(policy, version))
 }
@@ -149,18 +181,18 @@ pub async fn apply_status(
 /// # Errors
 /// See [`ApplyError`].
 pub async fn apply_collector_status(
-    client: &Client,
+    writer: &Writer,
     collector: &Collector,
     status: &TracingCollectorStatus,
 ) -> Result<Change, ApplyError> {
     let metadata = json!({"name": collector.id.name, "namespace": collector.id.namespace, "uid": collector.uid});
-    let written = write_status::<TracingCollector, _>(client, metadata, status).await?;
+    let written = write_status::<TracingCollector, _>(writer, metadata, status).await?;
     let (collector, version) = collector_from(&written);
     Ok(Change::CollectorWritten(collector, version))
 }
 
 /// Forced: the operator is the only writer of the status of its own kinds.
-async fn write_status<K, S>(client: &Client, metadata: Value, status: &S) -> Result<DynamicObject, kube::Error>
+async fn write_status<K, S>(writer: &Writer, metadata: Value, status: &S) -> Result<DynamicObject, kube::Error>
 where
     K: Resource<DynamicType = ()>,
     S: Serialize + Debug,
@@ -168,8 +200,8 @@ where
     let text = |field: &str| metadata.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let resource = ApiResource::erase::<K>(&());
     let api: Api<DynamicObject> = match text("namespace").as_str() {
-        "" => Api::all_with(client.clone(), &resource),
-        namespace => Api::namespaced_with(client.clone(), namespace, &resource),
+        "" => Api::all_with(writer.client(), &resource),
+        namespace => Api::namespaced_with(writer.client(), namespace, &resource),
     };
     let (name, kind) = (text("name"), K::kind(&()));
     let patch = StatusPatch { api_version: format!("{GROUP}/{VERSION}"), kind: &kind, metadata, status };

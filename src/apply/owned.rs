@@ -1,12 +1,12 @@
 //! Objects that the operator makes for collectors: applied, never taken over, deleted only as the object that is meant.
 
 use kube::{
-    Api, Client,
+    Api,
     api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, Preconditions},
 };
 use serde_json::{Value, json};
 
-use super::ApplyError;
+use super::{ApplyError, Writer};
 use crate::{
     api::MANAGER_OWNED,
     index::{Change, Collector, Contested, LiveObject, MANAGED_BY, MANAGED_BY_LABEL, OwnedKind},
@@ -44,12 +44,12 @@ impl Applied {
 /// # Errors
 /// See [`ApplyError`].
 pub async fn apply_owned(
-    client: &Client,
+    writer: &Writer,
     collector: &Collector,
     application: &Application,
 ) -> Result<Applied, ApplyError> {
     let (id, mut manifest) = (&application.object.id, application.object.manifest.clone());
-    let api = owned_api(client.clone(), id.kind, Some(&id.collector.namespace));
+    let api = owned_api(writer.client(), id.kind, Some(&id.collector.namespace));
     let live = match &application.live {
         Some(live) => Some(live.clone()),
         None => api.get_opt(&id.name).await?.and_then(|object| owned_from(id.kind, object)),
@@ -85,7 +85,7 @@ pub async fn apply_owned(
     let sealed = live.as_ref().filter(|live| is_sealed_otherwise(&live.value, &manifest));
     if let Some(live) = sealed.filter(|_| has_code(&answer, 422)) {
         // Nothing can change it any more, so that it is made anew.
-        let gone = delete_owned(client, live).await?;
+        let gone = delete_owned(writer, live).await?;
         if let Change::OwnedWritten(_) = gone {
             return Ok(Applied { changes: vec![gone], was_written: true, is_going: true });
         }
@@ -140,8 +140,8 @@ fn check_owner(collector: &Collector, live: &LiveObject) -> Result<(), ApplyErro
 ///
 /// # Errors
 /// See [`ApplyError`]; that it is gone is none.
-pub async fn delete_owned(client: &Client, live: &LiveObject) -> Result<Change, ApplyError> {
-    let api = owned_api(client.clone(), live.id.kind, Some(&live.id.collector.namespace));
+pub async fn delete_owned(writer: &Writer, live: &LiveObject) -> Result<Change, ApplyError> {
+    let api = owned_api(writer.client(), live.id.kind, Some(&live.id.collector.namespace));
     let preconditions = Preconditions { uid: live.uid.clone(), resource_version: None };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
     let gone = || Change::OwnedGone(live.id.clone(), live.uid.clone());
@@ -161,9 +161,9 @@ pub async fn delete_owned(client: &Client, live: &LiveObject) -> Result<Change, 
 ///
 /// # Errors
 /// See [`ApplyError`].
-pub async fn apply_binding(client: &Client, name: &str, wanted: Option<&Value>) -> Result<bool, ApplyError> {
+pub async fn apply_binding(writer: &Writer, name: &str, wanted: Option<&Value>) -> Result<bool, ApplyError> {
     let kind = GroupVersionKind::gvk("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding");
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
+    let api: Api<DynamicObject> = Api::all_with(writer.client(), &ApiResource::from_gvk(&kind));
     let live = api.get_opt(name).await?;
     let is_ours = |object: &DynamicObject| {
         object.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY_LABEL)).map(String::as_str)

@@ -4,16 +4,19 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use tokio::sync::watch;
+use tower::layer::layer_fn;
 
 use super::{Exit, output::fail, webhook::WebhookArgs};
 use crate::{
     admission::{self, Admission},
     api::DurationText,
-    controller::{Controller, ControllerError, Options, leader},
-    telemetry::{self, LogFormat},
+    apply::{Leadership, Writer},
+    controller::{Controller, ControllerError, Options, leader::Candidate},
+    telemetry::{self, LogFormat, metrics::Metrics},
     web,
 };
 
@@ -35,7 +38,7 @@ pub(super) struct Args {
     /// Writes only while holding the Lease `tracesteward` in the own namespace.
     #[arg(long, env = "TRACESTEWARD_LEADER_ELECT", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     leader_elect: bool,
-    /// Where the probes are served.
+    /// Where the probes and the metrics are served.
     #[arg(long, env = "TRACESTEWARD_HTTP_ADDRESS", value_name = "ADDRESS", default_value = "0.0.0.0:8080", value_parser = address)]
     http_address: SocketAddr,
     /// How log lines look.
@@ -54,8 +57,6 @@ pub(super) struct Args {
     webhook: WebhookArgs,
 }
 
-/// How long giving back the lease may take at the end.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a connection to the API server may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -98,7 +99,9 @@ pub(super) fn run(args: &Args) -> Exit {
 async fn operate(args: &Args) -> Result<(), OperatorError> {
     telemetry::start(args.log_format, &args.log_level)?;
     let own_namespace = args.namespace.clone().or_else(|| variable("POD_NAMESPACE"));
-    let client = client(args.kubeconfig.as_ref()).await?;
+    let config = config(args.kubeconfig.as_ref()).await?;
+    let metrics = Arc::new(Metrics::default());
+    let client = connected(config.clone(), &metrics)?;
     let listener = web::bind(args.http_address).await?;
     let webhook = args.webhook.options(own_namespace.as_deref(), variable("KUBERNETES_SERVICE_HOST").is_some());
     let webhook = match webhook {
@@ -106,14 +109,18 @@ async fn operate(args: &Args) -> Result<(), OperatorError> {
         None => None,
     };
     let instance = variable("POD_NAME").or_else(|| variable("HOSTNAME"));
-    let (leading, election) = if args.leader_elect {
+    let candidate = if args.leader_elect {
         let namespace = own_namespace.as_deref().ok_or(OperatorError::NoNamespace)?;
-        let (leading, election) = leader::elect(client.clone(), namespace, instance.as_deref());
-        (leading, Some(election))
+        // It has connections of its own, and tries again by itself.
+        let mut config = config.clone();
+        config.default_retry = false;
+        let client = connected(config, &metrics)?;
+        Some(Candidate::stand(client, namespace, instance.as_deref()))
     } else {
-        // Nobody else may write: this process leads for good.
-        (watch::channel(true).1, None)
+        None
     };
+    let leadership = candidate.as_ref().map_or_else(Leadership::for_good, Candidate::leadership);
+    let writer = Writer::connect(config, leadership.clone(), &metrics).map_err(no_cluster)?;
     let options = Options {
         own_namespace,
         watch_namespaces: args.watch_namespace.iter().filter(|name| !name.is_empty()).cloned().collect(),
@@ -122,8 +129,9 @@ async fn operate(args: &Args) -> Result<(), OperatorError> {
         ready_timeout: args.collector_ready_timeout,
         admission: webhook.as_ref().map(|(admission, _)| Arc::clone(admission)),
         managed: args.webhook.managed(),
+        metrics,
     };
-    let controller = Controller::new(client.clone(), &options, leading);
+    let controller = Controller::new(client.clone(), writer, &options, leadership);
     let stop = stop_signal();
     let stop_web = wait_for(stop.clone());
     let webhook = webhook.map(|(admission, server)| {
@@ -132,11 +140,12 @@ async fn operate(args: &Args) -> Result<(), OperatorError> {
     });
     let probes = tokio::spawn(web::serve(listener, controller.context(), client, stop_web));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), http = %args.http_address, "started");
-    controller.run(stop).await?;
-    // The controller was the last listener: the lease is given back, so that the next replica need not wait it out.
-    if let Some(election) = election {
-        drop(tokio::time::timeout(RELEASE_TIMEOUT, election).await);
+    let ran = controller.run(stop).await;
+    // After the last write.
+    if let Some(candidate) = candidate {
+        candidate.resign().await;
     }
+    ran?;
     if let Some(webhook) = webhook {
         // It ends by itself: it has its own limit for requests that are under way.
         drop(webhook.await);
@@ -146,18 +155,26 @@ async fn operate(args: &Args) -> Result<(), OperatorError> {
     Ok(())
 }
 
-async fn client(kubeconfig: Option<&PathBuf>) -> Result<Client, OperatorError> {
-    let no_cluster = |error: &dyn std::fmt::Display| OperatorError::NoCluster(error.to_string());
+fn no_cluster(error: impl std::fmt::Display) -> OperatorError {
+    OperatorError::NoCluster(error.to_string())
+}
+
+fn connected(config: Config, metrics: &Metrics) -> Result<Client, OperatorError> {
+    let builder = ClientBuilder::try_from(config).map_err(no_cluster)?;
+    Ok(builder.with_layer(&layer_fn(metrics.layer())).build())
+}
+
+async fn config(kubeconfig: Option<&PathBuf>) -> Result<Config, OperatorError> {
     let mut config = match kubeconfig {
         Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path).map_err(|error| no_cluster(&error))?;
+            let kubeconfig = Kubeconfig::read_from(path).map_err(no_cluster)?;
             let options = KubeConfigOptions::default();
-            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| no_cluster(&error))?
+            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(no_cluster)?
         }
-        None => Config::infer().await.map_err(|error| no_cluster(&error))?,
+        None => Config::infer().await.map_err(no_cluster)?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    Client::try_from(config).map_err(|error| no_cluster(&error))
+    Ok(config)
 }
 
 fn variable(name: &str) -> Option<String> {

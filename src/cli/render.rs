@@ -89,17 +89,6 @@ fn report(loaded: &Loaded) {
         complain(pretty(&shown, summary, colour(std::io::stderr().is_terminal())).trim_end());
     }
     loaded.notes.iter().for_each(|note| complain(&format!("note: {note}")));
-    for policy in loaded.snapshot.policies() {
-        let fields = crate::plan::status::no_effect(policy);
-        if !fields.is_empty() {
-            complain(&format!(
-                "note: {} {}: without effect in this version: {}",
-                policy.id.kind(),
-                policy.id,
-                fields.join(", ")
-            ));
-        }
-    }
     for (id, plan) in &loaded.plan.workloads {
         let unresolved = match &plan.decision {
             Decision::Hold(HoldReason::Unresolved(unresolved)) => unresolved,

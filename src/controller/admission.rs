@@ -134,6 +134,7 @@ pub(super) async fn reconcile(context: &Context) -> Reconciled {
             }
             Outcome::Again(if is_settling { SETTLE.min(period) } else { period })
         }
+        Err(Trouble::Apply(ApplyError::NotLeading)) => Outcome::Done,
         Err(Trouble::Apply(error @ ApplyError::Forbidden(_))) => {
             if !keeper.is_denied.swap(true, Ordering::Relaxed) {
                 tracing::warn!(%error, "admission is not set up: a right is missing (or --manage-admission=false)");
@@ -230,7 +231,7 @@ async fn pods(context: &Context, hook: &Hook<'_>) -> Result<Hooked, Trouble> {
 
 /// Says whether anything was written.
 async fn write(context: &Context, wanted: &Value) -> Result<bool, Trouble> {
-    let is_written = context.leads() && apply_configuration(&context.client, wanted).await?;
+    let is_written = context.leads() && apply_configuration(&context.writer, wanted).await?;
     if is_written {
         tracing::info!(kind = wanted["kind"].as_str(), name = wanted["metadata"]["name"].as_str(), "written");
     }
@@ -238,7 +239,7 @@ async fn write(context: &Context, wanted: &Value) -> Result<bool, Trouble> {
 }
 
 async fn remove(context: &Context, api_version: &str, kind: &str, name: &str) -> Result<(), Trouble> {
-    if context.leads() && delete_configuration(&context.client, api_version, kind, name).await? {
+    if context.leads() && delete_configuration(&context.writer, api_version, kind, name).await? {
         tracing::info!(kind, name, "deleted");
     }
     Ok(())
@@ -311,7 +312,7 @@ async fn authority(
     let next = authority::replacement(present, lifetimes, OffsetDateTime::now_utc())?;
     let material = match (next, found) {
         (Some((material, why)), found) => {
-            apply_authority(&context.client, namespace, found.as_ref(), &material).await?;
+            apply_authority(&context.writer, namespace, found.as_ref(), &material).await?;
             tracing::info!(namespace, secret = secret::SECRET, why, "the authority of the webhook was written");
             material
         }

@@ -142,6 +142,7 @@ impl Written {
     fn failed(&mut self, collector: &Collector, id: &OwnedId, error: ApplyError) {
         let (kind, name) = (id.kind.as_str(), id.name.as_str());
         tracing::debug!(collector = %collector.id, kind, name, %error, "not written");
+        self.is_cut_off |= matches!(error, ApplyError::NotLeading);
         self.error.get_or_insert(error);
     }
 }
@@ -157,7 +158,7 @@ async fn write(context: &Context, collector: &Collector, goal: &Goal) -> Written
         if !context.leads() {
             return Written { is_cut_off: true, ..written };
         }
-        match apply_owned(&context.client, collector, application).await {
+        match apply_owned(&context.writer, collector, application).await {
             Ok(applied) => {
                 if applied.was_written {
                     tracing::info!(collector = %collector.id, kind = id.kind.as_str(), name = id.name, "written");
@@ -184,7 +185,7 @@ async fn write(context: &Context, collector: &Collector, goal: &Goal) -> Written
         if !context.leads() {
             return Written { is_cut_off: true, ..written };
         }
-        match delete_owned(&context.client, live).await {
+        match delete_owned(&context.writer, live).await {
             Ok(change) => {
                 tracing::info!(collector = %collector.id, kind = live.id.kind.as_str(), name = live.id.name, "deleted");
                 written.changes.push(change);
@@ -212,12 +213,12 @@ fn needs(object: &OwnedObject, other: &OwnedId) -> bool {
 /// Writes the status where it differs.
 pub(super) async fn status(context: &Context, id: &CollectorId) -> Reconciled {
     let Some((collector, status)) = status_of(context, id) else { return Reconciled::new(Outcome::Done, None) };
-    match apply_collector_status(&context.client, &collector, &status).await {
+    match apply_collector_status(&context.writer, &collector, &status).await {
         Ok(change) => {
             let announcement = announcement(&collector, &status);
             Reconciled { announcement, ..Reconciled::new(Outcome::Done, Some(change)) }
         }
-        Err(ApplyError::Gone) => Reconciled::new(Outcome::Done, None),
+        Err(ApplyError::Gone | ApplyError::NotLeading) => Reconciled::new(Outcome::Done, None),
         Err(error) => {
             tracing::warn!(collector = %id, reason = error.reason(), %error, "status not written");
             Reconciled::new(Outcome::Failed, None)
@@ -264,7 +265,7 @@ pub(super) async fn identity(context: &Context) -> Reconciled {
     if !context.leads() {
         return Reconciled::new(Outcome::Done, None);
     }
-    match apply_binding(&context.client, IDENTITY_ROLE, wanted.as_ref()).await {
+    match apply_binding(&context.writer, IDENTITY_ROLE, wanted.as_ref()).await {
         Ok(was_written) => {
             if was_written {
                 tracing::info!(is_wanted = wanted.is_some(), "the binding of collectors was written");
@@ -274,6 +275,7 @@ pub(super) async fn identity(context: &Context) -> Reconciled {
             Reconciled::new(outcome, Some(Change::IdentityFault(None)))
         }
         // Who has no right to the binding, and no collector that needs it, is told so by nobody.
+        Err(ApplyError::NotLeading) => Reconciled::new(Outcome::Done, None),
         Err(ApplyError::Forbidden(_) | ApplyError::Gone) if wanted.is_none() => {
             Reconciled::new(Outcome::Done, Some(Change::IdentityFault(None)))
         }

@@ -3,16 +3,15 @@
 mod admission;
 mod collector;
 pub mod leader;
+mod measure;
 mod queue;
 mod reconcile;
+mod rollout;
 
 use std::{
     collections::{BTreeSet, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -25,11 +24,12 @@ use tokio::{
 
 use crate::{
     admission::{Admission, Injector},
-    apply::{Announcement, Events},
+    apply::{Announcement, Events, Leadership, Writer},
     index::{
         Change, CollectorId, Dirty, Index, PodHook, PolicyId, SecretId, SecretKeyId, Snapshot, Source, WorkloadId,
     },
     plan::{Planner, pod::plan_pod},
+    telemetry::metrics::Metrics,
     watch::{follow, sources},
 };
 
@@ -54,14 +54,18 @@ const MIN_BACKOFF: Duration = Duration::from_millis(500);
 /// The longest pause before a retry.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
+/// Events that are written at the same time; what is to be said waits for them, so that it is never more than this.
+const ANNOUNCEMENTS: usize = 16;
 /// How long an Event may take to be written.
-const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is reconciled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     /// A workload's fields.
     Workload(WorkloadId),
+    /// A look at a workload whose pods are being replaced.
+    Rollout(WorkloadId),
     /// A policy's status.
     Policy(PolicyId),
     /// A look at a headers Secret.
@@ -95,18 +99,21 @@ pub struct Options {
     pub admission: Option<Arc<Admission>>,
     /// What is kept in the cluster for admission; `None` where somebody else does that.
     pub managed: Option<Managed>,
+    /// Where everything is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What reconciles share.
 pub struct Context {
     pub(crate) client: Client,
+    pub(crate) writer: Writer,
     pub(crate) events: Events,
     pub(crate) verify_secrets: bool,
     pub(crate) ready_timeout: Duration,
     pub(crate) admission: Option<Arc<Admission>>,
     keeper: admission::Keeper,
-    /// Whether this process may write.
-    leads: AtomicBool,
+    leadership: Leadership,
+    pub(crate) metrics: Arc<Metrics>,
     index: Mutex<Index>,
     /// Taken after the index, never before it.
     planner: Mutex<Planner>,
@@ -140,7 +147,22 @@ impl Context {
     /// Every key.
     pub(crate) fn everything(&self) -> Dirty {
         let index = self.index();
-        self.planned(index.snapshot(), index.everything())
+        let mut dirty = self.planned(index.snapshot(), index.everything());
+        self.planner().recall(&mut dirty.starts);
+        dirty
+    }
+
+    /// A key has ended, and what was learnt from it was taken in: others may begin.
+    fn ended(&self, key: &Key, was_cut_off: bool) -> (bool, Dirty) {
+        let Key::Workload(id) = key else { return (false, Dirty::default()) };
+        let (again, starts) = self.planner().end(id, was_cut_off);
+        (again, Dirty { starts, ..Dirty::default() })
+    }
+
+    /// The pods of a workload do not run, and the operator has nothing to do with it.
+    pub(crate) fn absolve(&self, id: &WorkloadId) -> Dirty {
+        let index = self.index();
+        self.planner().absolve(index.snapshot(), id)
     }
 
     /// With what the plans of the workloads touch. A panic while planning must not end the process, which would meet the same
@@ -156,7 +178,7 @@ impl Context {
 
     /// Whether this process still may write: a reconcile with several writes asks before each of them.
     pub(crate) fn leads(&self) -> bool {
-        self.leads.load(Ordering::Relaxed)
+        self.leadership.leads()
     }
 
     /// The sources that were not heard of yet; empty once the caches are synced.
@@ -213,27 +235,29 @@ type Finished = (Key, Reconciled);
 pub struct Controller {
     context: Arc<Context>,
     sources: Vec<Source>,
-    leading: watch::Receiver<bool>,
 }
 
 impl Controller {
-    /// A controller that writes only while `leading` is true; it keeps its index warm at all times.
-    pub fn new(client: Client, options: &Options, leading: watch::Receiver<bool>) -> Self {
+    /// A controller that writes only while this process leads, which `writer` sees to; it keeps its index warm at all times.
+    pub fn new(client: Client, writer: Writer, options: &Options, leadership: Leadership) -> Self {
         let sources = sources(&options.watch_namespaces);
         let mut index = Index::new(options.own_namespace.clone(), sources.iter().cloned());
         index.update(Change::Hook(hook(options)));
+        options.metrics.know_controllers(&measure::CONTROLLERS);
         let context = Context {
-            events: Events::new(client.clone(), options.instance.clone()),
+            events: Events::new(&writer, options.instance.clone()),
             client,
+            writer,
             verify_secrets: options.verify_secrets,
             ready_timeout: options.ready_timeout,
             admission: options.admission.clone(),
             keeper: admission::Keeper::new(options.managed.clone(), options.own_namespace.as_deref()),
-            leads: AtomicBool::new(*leading.borrow()),
+            leadership,
+            metrics: Arc::clone(&options.metrics),
             index: Mutex::new(index),
             planner: Mutex::default(),
         };
-        Self { context: Arc::new(context), sources, leading }
+        Self { context: Arc::new(context), sources }
     }
 
     /// What reconciles share, for probes.
@@ -245,20 +269,21 @@ impl Controller {
     ///
     /// # Errors
     /// Where a watch has ended, which only a fault in this program can cause: going on would mean to plan from the past.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), ControllerError> {
+    pub async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), ControllerError> {
         let (sender, mut changes) = mpsc::channel(CHANGES);
         let mut watches = JoinSet::new();
         for source in &self.sources {
             watches.spawn(follow(self.context.client.clone(), source.clone(), sender.clone()));
         }
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(Arc::clone(&self.context.metrics));
         queue.add(Key::Admission, Duration::ZERO);
         let mut running: JoinSet<Finished> = JoinSet::new();
         let mut announcements = JoinSet::new();
         let mut keys: HashMap<task::Id, Key> = HashMap::new();
-        let mut leads = *self.leading.borrow_and_update();
-        let mut watch_leading = true;
+        let leadership = self.context.leadership.clone();
+        let mut term = leadership.term();
         loop {
+            let leads = term.is_some();
             // Whoever plans without the policies withdraws everything: a Lease that is won early has to wait.
             let may_write = leads && self.context.index().is_synced();
             tokio::select! {
@@ -274,19 +299,20 @@ impl Controller {
                 Some(_) = announcements.join_next() => {}
                 Some(_) = watches.join_next() => return Err(ControllerError),
                 Some(change) = changes.recv() => self.take(change, &mut queue, leads),
-                heard = self.leading.changed(), if watch_leading => {
-                    // Without a sender nothing can change any more: what was said last holds.
-                    watch_leading = heard.is_ok();
-                    let now = *self.leading.borrow_and_update();
-                    if now && !leads {
+                turned = leadership.turned(term) => {
+                    term = turned;
+                    tracing::info!(leads = term.is_some(), "leadership");
+                    // What is under way belongs to a term that is over. Dropped, its connections close.
+                    running.abort_all();
+                    announcements.abort_all();
+                    if term.is_some() {
                         let everything = self.context.everything();
                         enqueue(&mut queue, everything, &self.context);
                         queue.add(Key::Admission, Duration::ZERO);
                     }
-                    leads = now;
-                    self.context.leads.store(leads, Ordering::Relaxed);
                 }
-                key = queue.next(), if may_write && running.len() < CONCURRENCY => {
+                key = queue.next(),
+                    if may_write && running.len() < CONCURRENCY && announcements.len() < ANNOUNCEMENTS => {
                     let task = reconcile::reconcile(Arc::clone(&self.context), key.clone());
                     let named = key.clone();
                     let handle = running.spawn(async move { (named, task.await) });
@@ -298,10 +324,7 @@ impl Controller {
         loop {
             tokio::select! {
                 finished = running.join_next() => if finished.is_none() { break },
-                heard = self.leading.changed(), if watch_leading => {
-                    watch_leading = heard.is_ok();
-                    self.context.leads.store(*self.leading.borrow_and_update(), Ordering::Relaxed);
-                }
+                _ = leadership.turned(term) => return Ok(()),
             }
         }
         let said = async { while announcements.join_next().await.is_some() {} };
@@ -330,23 +353,47 @@ impl Controller {
                 for change in reconciled.changes {
                     self.take(change, queue, leads);
                 }
-                queue.finished(&key, reconciled.outcome);
+                if leads && let Some(id) = &reconciled.absolved {
+                    enqueue(queue, self.context.absolve(id), &self.context);
+                }
+                // What was written and still differs was changed on its way: sending it again at once would go on for ever.
+                let again = self.ended(&key, false, queue, leads);
+                let outcome = if again { Outcome::Failed } else { reconciled.outcome };
+                queue.finished(&key, outcome);
                 reconciled.announcement
+            }
+            Err(error) if error.is_cancelled() => {
+                // Everything is looked at again by who leads next.
+                if let Some(key) = keys.remove(&error.id()) {
+                    self.ended(&key, true, queue, leads);
+                    queue.finished(&key, Outcome::Done);
+                }
+                None
             }
             Err(error) => {
                 // A panic in one reconcile must not end the others; its key is tried again.
                 tracing::error!(%error, "a reconcile panicked");
                 if let Some(key) = keys.remove(&error.id()) {
+                    self.ended(&key, false, queue, leads);
                     queue.finished(&key, Outcome::Failed);
                 }
                 None
             }
         }
     }
+
+    fn ended(&self, key: &Key, was_cut_off: bool, queue: &mut Queue, leads: bool) -> bool {
+        let (again, dirty) = self.context.ended(key, was_cut_off);
+        if leads {
+            enqueue(queue, dirty, &self.context);
+        }
+        again
+    }
 }
 
 fn enqueue(queue: &mut Queue, dirty: Dirty, context: &Context) {
-    dirty.workloads.into_iter().for_each(|id| queue.add(Key::Workload(id), WORKLOAD_DELAY));
+    dirty.starts.into_iter().for_each(|id| queue.add(Key::Workload(id), WORKLOAD_DELAY));
+    dirty.checks.into_iter().for_each(|id| queue.add(Key::Rollout(id), rollout::FIRST_LOOK));
     dirty.secrets.into_iter().for_each(|id| queue.add(Key::Secret(id), Duration::ZERO));
     dirty.keys.into_iter().for_each(|id| queue.add(Key::SecretKey(id), Duration::ZERO));
     if dirty.admission {

@@ -2,27 +2,40 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    ops::Bound,
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
 use super::{Key, MAX_BACKOFF, MIN_BACKOFF, Outcome};
+use crate::telemetry::metrics::Metrics;
+
+/// When a key is due, and its number in the order of arrival.
+type Place = (Instant, u64);
 
 /// The keys to be reconciled, by time.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// By due time, then by order of arrival.
-    due: BTreeMap<(Instant, u64), Key>,
-    place: HashMap<Key, (Instant, u64)>,
+    due: BTreeMap<Place, Key>,
+    place: HashMap<Key, Place>,
     running: HashSet<Key>,
     /// Keys that became due while they ran.
     again: HashMap<Key, Instant>,
     failures: HashMap<Key, u32>,
     arrivals: u64,
+    metrics: Arc<Metrics>,
+    /// Keys up to this place are due and counted as waiting.
+    counted: Option<Place>,
 }
 
 impl Queue {
+    /// An empty queue that tells these metrics how long it is.
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..Self::default() }
+    }
+
     /// Adds a key, due after this time; of several requests the earliest counts.
     pub(super) fn add(&mut self, key: Key, after: Duration) {
         self.add_at(key, Instant::now() + after);
@@ -38,12 +51,45 @@ impl Queue {
             if place.0 <= at {
                 return;
             }
-            self.due.remove(place);
+            let place = *place;
+            self.take(place);
+        } else {
+            self.metrics.queued(key.controller());
         }
         self.arrivals += 1;
         let place = (at, self.arrivals);
+        if self.is_counted(place) {
+            self.metrics.waiting(key.controller(), 1);
+        }
         self.place.insert(key.clone(), place);
         self.due.insert(place, key);
+        self.count();
+    }
+
+    fn take(&mut self, place: Place) -> Option<Key> {
+        let key = self.due.remove(&place)?;
+        if self.is_counted(place) {
+            self.metrics.waiting(key.controller(), -1);
+        }
+        self.place.remove(&key);
+        Some(key)
+    }
+
+    fn is_counted(&self, place: Place) -> bool {
+        self.counted.is_some_and(|counted| place <= counted)
+    }
+
+    /// Counts the keys that have become due since the last time.
+    fn count(&mut self) {
+        let now = (Instant::now(), u64::MAX);
+        let from = self.counted.map_or(Bound::Unbounded, Bound::Excluded);
+        if self.is_counted(now) {
+            return;
+        }
+        for key in self.due.range((from, Bound::Included(now))).map(|(_, key)| key) {
+            self.metrics.waiting(key.controller(), 1);
+        }
+        self.counted = Some(now);
     }
 
     /// Waits for the next key that is due. Safe to drop at any moment: a key leaves the queue only when it is returned.
@@ -55,8 +101,8 @@ impl Queue {
                 continue;
             };
             tokio::time::sleep_until(first.0).await;
-            if let Some(key) = self.due.remove(&first) {
-                self.place.remove(&key);
+            self.count();
+            if let Some(key) = self.take(first) {
                 self.running.insert(key.clone());
                 return key;
             }
@@ -80,6 +126,7 @@ impl Queue {
                 let failures = self.failures.entry(key.clone()).or_default();
                 let pause = MIN_BACKOFF.saturating_mul(2_u32.saturating_pow(*failures)).min(MAX_BACKOFF);
                 *failures = failures.saturating_add(1);
+                self.metrics.retried(key.controller());
                 Some(now + pause)
             }
         };
@@ -110,6 +157,31 @@ mod tests {
         assert_eq!(queue.next().await, key("b"), "a is running");
         queue.finished(&key("a"), Outcome::Done);
         assert_eq!(queue.next().await, key("a"), "what came while it ran");
+    }
+
+    fn depth(queue: &Queue) -> i64 {
+        queue.metrics.depth("policy")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_depth_is_what_is_due_and_waits() {
+        let mut queue = Queue::default();
+        queue.add(key("a"), Duration::ZERO);
+        queue.add(key("b"), Duration::ZERO);
+        queue.add(key("c"), Duration::from_secs(60));
+        assert_eq!(depth(&queue), 2, "c is not due");
+        queue.add(key("c"), Duration::ZERO);
+        queue.add(key("d"), Duration::from_secs(60));
+        assert_eq!(depth(&queue), 3, "c is wanted at once");
+        for left in [2, 1, 0] {
+            let got = queue.next().await;
+            assert_eq!(depth(&queue), left);
+            queue.finished(&got, Outcome::Again(Duration::from_secs(600)));
+        }
+        assert_eq!((queue.next().await, depth(&queue)), (key("d"), 0), "it has become due, and is taken");
+        tokio::time::advance(Duration::from_secs(700)).await;
+        queue.add(key("e"), Duration::ZERO);
+        assert_eq!(depth(&queue), 4, "those of before are due again");
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::Value;
 
-use super::{Context, Key, Outcome, admission, collector};
+use super::{Context, Key, Outcome, admission, collector, rollout};
 use crate::{
     api::{TracingPolicyStatus, condition},
     apply::{Announcement, ApplyError, apply_status, apply_workload},
     index::{Change, Policy, PolicyId, SecretId, SecretKeyId, SecretState, Workload, WorkloadId},
-    plan::{apply_patch, plan_workload, status},
+    plan::{plan_workload, status},
     watch::{SecretError, look_at, look_at_key},
 };
 
@@ -28,28 +28,34 @@ pub(super) struct Reconciled {
     pub(super) outcome: Outcome,
     /// What it learnt.
     pub(super) changes: Vec<Change>,
+    /// A workload whose pods do not run, for reasons that are not the operator's.
+    pub(super) absolved: Option<WorkloadId>,
     /// What is to be said about it.
     pub(super) announcement: Option<Announcement>,
 }
 
 impl Reconciled {
     pub(super) fn new(outcome: Outcome, changes: impl IntoIterator<Item = Change>) -> Self {
-        Self { outcome, changes: changes.into_iter().collect(), announcement: None }
+        Self { outcome, changes: changes.into_iter().collect(), absolved: None, announcement: None }
     }
 }
 
 /// Reconciles one key.
 pub(super) async fn reconcile(context: Arc<Context>, key: Key) -> Reconciled {
+    let measured = context.metrics.reconcile(key.controller());
     let done = tokio::time::timeout(TIMEOUT, one(&context, key.clone())).await;
-    done.unwrap_or_else(|_| {
+    let reconciled = done.unwrap_or_else(|_| {
         tracing::warn!(?key, "the API server did not answer in time; trying again");
         Reconciled::new(Outcome::Failed, None)
-    })
+    });
+    measured.ended(reconciled.outcome.into());
+    reconciled
 }
 
 async fn one(context: &Context, key: Key) -> Reconciled {
     match key {
         Key::Workload(id) => workload(context, &id).await,
+        Key::Rollout(id) => rollout::look(context, &id).await,
         Key::Policy(id) => policy(context, &id).await,
         Key::Secret(id) => secret(context, &id).await,
         Key::Collector(id) => collector::objects(context, &id).await,
@@ -64,25 +70,54 @@ struct WorkloadWrite {
     workload: Arc<Workload>,
     patch: Value,
     withdraws: bool,
+    is_in_two_steps: bool,
     policy: Option<PolicyId>,
 }
 
 async fn workload(context: &Context, id: &WorkloadId) -> Reconciled {
     let Some(write) = plan_write(context, id) else { return Reconciled::new(Outcome::Done, None) };
     let by = write.policy.as_ref().map_or_else(|| "no policy".to_owned(), PolicyId::described);
-    match apply_workload(&context.client, &write.workload, &write.patch).await {
+    match apply_workload(&context.writer, &write.workload, &write.patch).await {
         Ok(change) => {
+            context.metrics.written();
+            let changes = complete(context, &write, change).await;
             tracing::info!(workload = %id, policy = by, withdraws = write.withdraws, "written");
             let (reason, what) =
                 if write.withdraws { ("TracingWithdrawn", "taken out") } else { ("TracingInjected", "set") };
             let note = format!("The variables of tracing were {what} ({by}).");
             let announcement = Some(Announcement::on_workload(&write.workload, reason, note));
-            Reconciled { outcome: Outcome::Done, changes: vec![change], announcement }
+            Reconciled { announcement, ..Reconciled::new(Outcome::Done, changes) }
         }
-        Err(ApplyError::Gone) => Reconciled::new(Outcome::Done, None),
+        Err(ApplyError::Gone | ApplyError::NotLeading) => Reconciled::new(Outcome::Done, None),
         Err(error) => {
+            context.metrics.not_written(error.reason());
             tracing::warn!(workload = %id, policy = by, reason = error.reason(), %error, "not written");
             Reconciled::new(Outcome::Failed, Some(Change::Failed(id.clone(), error.fault())))
+        }
+    }
+}
+
+/// What `kubectl rollout undo` has changed is let go of by the first write, and set by a second one at once: no pod is to start with a
+/// part of it.
+async fn complete(context: &Context, write: &WorkloadWrite, change: Change) -> Vec<Change> {
+    let Change::Written(workload, _) = &change else { return vec![change] };
+    if !write.is_in_two_steps {
+        return vec![change];
+    }
+    let patch = {
+        let index = context.index();
+        let snapshot = index.snapshot();
+        let namespace = snapshot.namespaces.get(&workload.id.namespace);
+        let planned = namespace.map(|namespace| plan_workload(snapshot, namespace, workload));
+        planned.filter(|planned| planned.needs_write).map(|planned| planned.intended(workload))
+    };
+    let Some(patch) = patch else { return vec![change] };
+    match apply_workload(&context.writer, workload, &patch).await {
+        Ok(second) => vec![change, second],
+        Err(error) => {
+            tracing::warn!(workload = %workload.id, reason = error.reason(), %error, "not written as a whole; trying again");
+            let fault = Change::Failed(workload.id.clone(), error.fault());
+            vec![change, fault]
         }
     }
 }
@@ -93,22 +128,27 @@ fn plan_write(context: &Context, id: &WorkloadId) -> Option<WorkloadWrite> {
     let namespace = snapshot.namespaces.get(&id.namespace)?;
     let workload = namespace.workloads.get(id)?;
     let planned = plan_workload(snapshot, namespace, workload);
-    planned.needs_write.then(|| WorkloadWrite {
+    // Others of its policy may be replacing their pods: it is told when it may begin.
+    if !planned.needs_write || !context.planner().begin(workload) {
+        return None;
+    }
+    Some(WorkloadWrite {
         workload: Arc::clone(workload),
-        patch: apply_patch(workload, planned.intent()),
-        withdraws: planned.intent().iter().all(|container| container.variables.is_empty()),
+        patch: planned.intended(workload),
+        withdraws: planned.withdraws(),
+        is_in_two_steps: workload.is_rolled_back(),
         policy: planned.winner,
     })
 }
 
 async fn policy(context: &Context, id: &PolicyId) -> Reconciled {
     let Some((policy, status)) = plan_status(context, id) else { return Reconciled::new(Outcome::Done, None) };
-    match apply_status(&context.client, &policy, &status).await {
+    match apply_status(&context.writer, &policy, &status).await {
         Ok(change) => {
             let announcement = announcement(&policy, &status);
-            Reconciled { outcome: Outcome::Done, changes: vec![change], announcement }
+            Reconciled { announcement, ..Reconciled::new(Outcome::Done, Some(change)) }
         }
-        Err(ApplyError::Gone) => Reconciled::new(Outcome::Done, None),
+        Err(ApplyError::Gone | ApplyError::NotLeading) => Reconciled::new(Outcome::Done, None),
         Err(error) => {
             tracing::warn!(policy = %id, reason = error.reason(), %error, "status not written");
             Reconciled::new(Outcome::Failed, None)

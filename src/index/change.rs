@@ -145,6 +145,10 @@ pub struct Dirty {
     pub workloads: BTreeSet<WorkloadId>,
     /// Workloads whose plan is the same, and about which there may be something else to say.
     pub reports: BTreeSet<WorkloadId>,
+    /// Workloads that may be written now, as far as others that are replacing pods are concerned.
+    pub starts: BTreeSet<WorkloadId>,
+    /// Workloads of which it is to be seen whether their new pods run.
+    pub checks: BTreeSet<WorkloadId>,
     /// Policies whose status may have changed.
     pub policies: BTreeSet<PolicyId>,
     /// Secrets that are to be looked at.

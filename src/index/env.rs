@@ -1,5 +1,7 @@
 //! The variables that the operator may write, and no others.
 
+use std::fmt;
+
 /// Every variable that the operator may ever write, in the order in which they stand in a container (DESIGN section 2).
 /// `$(NAME)` refers to earlier variables only, so the three that feed `OTEL_RESOURCE_ATTRIBUTES` stand before it.
 pub const ENV_NAMES: [&str; 41] = [
@@ -52,7 +54,66 @@ pub(super) const WATCHED_NAMES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
 
 /// The static form of a name that matters to the operator, so that an index of many workloads holds no copies.
 pub fn env_name(name: &str) -> Option<&'static str> {
-    ENV_NAMES.iter().chain(&WATCHED_NAMES).copied().find(|known| *known == name)
+    all_names().find(|known| *known == name)
+}
+
+/// A set of names that matter to the operator. One word, where a tree would be as large as the rest of a container.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct EnvNames(u64);
+
+/// All of them, in the order of their bits.
+fn all_names() -> impl Iterator<Item = &'static str> {
+    ENV_NAMES.iter().chain(&WATCHED_NAMES).copied()
+}
+
+impl EnvNames {
+    fn bit(name: &str) -> u64 {
+        all_names().position(|known| known == name).map_or(0, |place| 1 << place)
+    }
+
+    /// Whether the name is one of them.
+    pub fn contains(self, name: &str) -> bool {
+        self.0 & Self::bit(name) != 0
+    }
+
+    /// Adds a name; says whether it is new.
+    pub fn insert(&mut self, name: &'static str) -> bool {
+        let before = self.0;
+        self.0 |= Self::bit(name);
+        self.0 != before
+    }
+
+    /// Takes all out.
+    pub fn clear(&mut self) {
+        self.0 = 0;
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How many there are.
+    pub const fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// Each of them, in the order in which they stand in a container.
+    pub fn iter(self) -> impl Iterator<Item = &'static str> {
+        all_names().enumerate().filter(move |(place, _)| self.0 & (1 << place) != 0).map(|(_, name)| name)
+    }
+}
+
+impl FromIterator<&'static str> for EnvNames {
+    fn from_iter<I: IntoIterator<Item = &'static str>>(names: I) -> Self {
+        Self(names.into_iter().fold(0, |all, name| all | Self::bit(name)))
+    }
+}
+
+impl fmt::Debug for EnvNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
 }
 
 /// What a variable is set to.
@@ -69,4 +130,23 @@ pub enum EnvValue {
     Joined,
     /// Anything that the operator does not write.
     Foreign,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_a_bit_of_its_own() {
+        let all: EnvNames = all_names().collect();
+        assert_eq!(all.len(), ENV_NAMES.len() + WATCHED_NAMES.len());
+        assert!(all.iter().eq(all_names()) && all_names().all(|name| all.contains(name)));
+        let mut some = EnvNames::default();
+        assert!(some.is_empty() && !some.contains("PYTHONPATH"));
+        assert!(some.insert("PYTHONPATH") && !some.insert("PYTHONPATH"));
+        assert!(some.contains("PYTHONPATH") && !some.contains("NODE_OPTIONS") && !some.contains("LD_PRELOAD"));
+        assert_eq!(format!("{some:?}"), r#"{"PYTHONPATH"}"#);
+        some.clear();
+        assert!(some.is_empty());
+    }
 }

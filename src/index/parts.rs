@@ -12,6 +12,7 @@ use super::{
     AGENT_VOLUME, Agent, WorkloadKind,
     ownership::ROLLOUT_MANAGERS,
     raw::{RawInitContainer, RawMount, RawVolume},
+    workload::fitting,
 };
 use crate::api::MANAGER_INJECTED;
 
@@ -123,7 +124,7 @@ impl<'a> Fields<'a> {
             let item = Item { list: &["f:initContainers"], key: name_key(&raw.name) };
             self.part(PartKind::InitContainer, &item, is_named(&raw.name), raw.name.clone(), || init_container(raw))
         };
-        all.into_iter().filter_map(part).collect()
+        fitting(all.into_iter().filter_map(part))
     }
 
     /// The volumes that matter.
@@ -133,7 +134,7 @@ impl<'a> Fields<'a> {
             let is_named = raw.name == AGENT_VOLUME;
             self.part(PartKind::Volume, &item, is_named, raw.name, || json!({"emptyDir": raw.empty_dir}))
         };
-        all.into_iter().filter_map(part).collect()
+        fitting(all.into_iter().filter_map(part))
     }
 
     /// The mounts of a container that matter.
@@ -146,7 +147,7 @@ impl<'a> Fields<'a> {
             let object = || json!({"name": raw.name, "readOnly": raw.read_only});
             self.part(PartKind::Mount, &item, is_named, raw.mount_path.clone(), object)
         };
-        all.into_iter().filter_map(part).collect()
+        fitting(all.into_iter().filter_map(part))
     }
 
     fn part(

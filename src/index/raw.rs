@@ -15,7 +15,7 @@ use kube::Resource;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Origin, Workload, WorkloadId, WorkloadKind, pods};
+use super::{Origin, Rollout, Workload, WorkloadId, WorkloadKind, metadata, pods, rollout::rollout};
 
 /// Reads a workload from JSON, as a file or the API server has it; `None` for objects of other kinds. `namespace` holds
 /// for an object without one. Jobs and pods that are others' are no workloads, nor are those that have ended.
@@ -51,18 +51,29 @@ pub fn read_workload(object: &Value, namespace: &str) -> Option<Result<Workload,
 pub trait RawWorkload {
     /// The kind.
     const KIND: WorkloadKind;
-    /// Metadata and pod template.
-    fn into_parts(self) -> (ObjectMeta, PodTemplate);
+    /// What planning needs.
+    fn into_parts(self) -> RawParts;
+}
+
+/// What planning needs of a workload.
+#[derive(Clone, Debug, Default)]
+pub struct RawParts {
+    /// Its metadata.
+    pub meta: ObjectMeta,
+    /// The pod template.
+    pub template: PodTemplate,
+    /// How far its controller is with that.
+    pub rollout: Rollout,
 }
 
 macro_rules! raw {
-    ($name:ident, $kind:ident, $spec:ty, |$value:ident| $template:expr) => {
+    ($name:ident, $kind:ident, $spec:ty, |$value:ident| $template:expr, $pace:expr) => {
         #[doc = concat!("A ", stringify!($kind), ", as far as it is read.")]
         #[derive(Clone, Debug, Deserialize, Resource)]
         #[resource(inherit = $kind)]
         pub struct $name {
             /// The object's metadata.
-            #[serde(default)]
+            #[serde(default, deserialize_with = "metadata::read")]
             pub metadata: ObjectMeta,
             /// The object's specification.
             #[serde(default)]
@@ -75,29 +86,52 @@ macro_rules! raw {
         impl RawWorkload for $name {
             const KIND: WorkloadKind = WorkloadKind::$kind;
 
-            fn into_parts(self) -> (ObjectMeta, PodTemplate) {
+            fn into_parts(self) -> RawParts {
                 let $value = self.spec;
-                (self.metadata, $template)
+                let rollout = rollout(Self::KIND, self.metadata.generation, $pace, &self.status);
+                RawParts { meta: self.metadata, rollout, template: $template }
             }
         }
     };
 }
 
-raw!(RawDeployment, Deployment, WorkloadSpec, |spec| spec.template);
-raw!(RawStatefulSet, StatefulSet, WorkloadSpec, |spec| spec.template);
-raw!(RawDaemonSet, DaemonSet, WorkloadSpec, |spec| spec.template);
-raw!(RawJob, Job, WorkloadSpec, |spec| spec.template);
-raw!(RawCronJob, CronJob, CronJobSpec, |spec| spec.job_template.spec.template);
+raw!(RawDeployment, Deployment, WorkloadSpec, |spec| spec.template, &spec);
+raw!(RawStatefulSet, StatefulSet, WorkloadSpec, |spec| spec.template, &spec);
+raw!(RawDaemonSet, DaemonSet, WorkloadSpec, |spec| spec.template, &spec);
+raw!(RawJob, Job, WorkloadSpec, |spec| spec.template, &spec);
+raw!(RawCronJob, CronJob, CronJobSpec, |spec| spec.job_template.spec.template, &WorkloadSpec::default());
 
-/// How far an object is; of Jobs and pods alone.
+/// How far an object is.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RawStatus {
-    /// Of a Job.
+    /// Of a Job and a Deployment.
     #[serde(default)]
     pub conditions: Option<Vec<RawCondition>>,
     /// Of a pod.
     #[serde(default)]
     pub phase: Option<String>,
+    /// The generation that this is about.
+    #[serde(default)]
+    pub observed_generation: i64,
+    /// Pods.
+    #[serde(default)]
+    pub replicas: i64,
+    /// Pods of the template.
+    #[serde(default)]
+    pub updated_replicas: i64,
+    /// Pods that are available.
+    #[serde(default)]
+    pub available_replicas: i64,
+    /// Pods that a DaemonSet should have.
+    #[serde(default)]
+    pub desired_number_scheduled: i64,
+    /// Pods of a DaemonSet's template.
+    #[serde(default)]
+    pub updated_number_scheduled: i64,
+    /// Pods of a DaemonSet that are available.
+    #[serde(default)]
+    pub number_available: i64,
 }
 
 /// A condition, as far as it is read.
@@ -109,6 +143,9 @@ pub struct RawCondition {
     /// Whether it is true.
     #[serde(default)]
     pub status: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
 }
 
 impl RawJob {
@@ -156,12 +193,22 @@ impl RawPod {
     }
 }
 
-/// `spec` of Deployment, StatefulSet, DaemonSet and Job.
+/// `spec` of Deployment, StatefulSet, DaemonSet and Job; anything odd about how it is rolled out counts as absent.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct WorkloadSpec {
     /// The pod template.
     #[serde(default)]
     pub template: PodTemplate,
+    /// Pods that there should be.
+    #[serde(default)]
+    pub replicas: Value,
+    /// Whether somebody has stopped the rollout.
+    #[serde(default)]
+    pub paused: Value,
+    /// How a StatefulSet or DaemonSet replaces pods.
+    #[serde(default)]
+    pub update_strategy: Value,
 }
 
 /// `spec` of CronJob.

@@ -155,6 +155,12 @@ impl Index {
         }
         // Policies say whether pods are looked at in their namespaces.
         dirty.policies.extend(self.snapshot.policies().map(|policy| policy.id.clone()));
+        // Pods that are older than their settings are restarted where new ones are given them.
+        for (name, namespace) in &self.snapshot.namespaces {
+            if self.snapshot.hook.covers(name) != hook.covers(name) {
+                dirty.reports.extend(namespace.workloads.keys().cloned());
+            }
+        }
         self.snapshot.hook = hook;
     }
 

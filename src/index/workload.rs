@@ -6,11 +6,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use serde_json::Value;
 
 use super::{
-    ENV_NAMES, EnvValue, IGNORE, Ignored, MANAGED_BY, MANAGED_BY_LABEL, Root, TemplateFacts, WorkloadId, WorkloadKind,
-    env_name,
+    ENV_NAMES, EnvNames, EnvValue, IGNORE, Ignored, MANAGED_BY, MANAGED_BY_LABEL, Notes, Refusal, Rollout, Root,
+    TemplateFacts, WorkloadId, WorkloadKind, env_name,
     ownership::Ownership,
     parts::{Fields, Part},
-    raw::{PodSpec, PodTemplate, RawContainer, RawEnvVar, RawResources, RawWorkload, TemplateMeta},
+    raw::{PodSpec, PodTemplate, RawContainer, RawEnvVar, RawParts, RawResources, RawWorkload, TemplateMeta},
 };
 use crate::api::{CONTAINERS_ANNOTATION, GROUP, HEADERS_KEY};
 
@@ -44,6 +44,10 @@ pub struct Workload {
     pub pod: TemplateFacts,
     /// What is not to be said about it.
     pub ignored: Ignored,
+    /// How far its controller is with the pod template.
+    pub rollout: Rollout,
+    /// What the operator has noted on it.
+    pub notes: Option<Box<Notes>>,
 }
 
 /// A container, reduced.
@@ -60,13 +64,13 @@ pub struct Container {
     /// Names of variables that are listed more than once, of any kind.
     pub duplicates: Vec<String>,
     /// The variables that the operator's field manager holds, also those that somebody else holds too; without `kept`.
-    pub held: BTreeSet<&'static str>,
+    pub held: EnvNames,
     /// Variables whose value is somebody else's, in an entry that only the operator's field manager holds: it must go on
     /// holding them, or they would vanish with the user's value.
     pub kept: BTreeSet<String>,
     /// The operator's variables whose value `kubectl rollout undo` has put back: nobody meant to set them, and they can be
     /// written again only after they were let go of.
-    pub rolled_back: BTreeSet<&'static str>,
+    pub rolled_back: EnvNames,
     /// Whether the operator's field manager holds variables that this version does not know.
     pub holds_unknown: bool,
     /// Whether the container's own resource attributes say what the service is called.
@@ -76,7 +80,7 @@ pub struct Container {
     /// The user that it runs as, where it says so.
     pub run_as_user: Option<i64>,
     /// The user's variables that take their value from somewhere (`valueFrom`).
-    pub sourced: BTreeSet<&'static str>,
+    pub sourced: EnvNames,
     /// Mounts of the operator's, or under its names.
     pub mounts: Vec<Part>,
 }
@@ -134,8 +138,8 @@ pub enum Owner {
 impl Workload {
     /// Reduces what was read.
     pub fn reduce<R: RawWorkload>(raw: R) -> Self {
-        let (meta, template) = raw.into_parts();
-        Self::from_parts(R::KIND, &meta, template)
+        let RawParts { meta, template, rollout } = raw.into_parts();
+        Self { rollout, ..Self::from_parts(R::KIND, &meta, template) }
     }
 
     /// Reduces metadata and pod template of a workload of this kind.
@@ -146,6 +150,7 @@ impl Workload {
         let annotations = template_meta.annotations.unwrap_or_default();
         let mut spec = template.spec.unwrap_or_default();
         let pod = TemplateFacts::read(&annotations, &mut spec, &fields);
+        let notes = Notes::read(kind, meta, |name| annotations.get(name));
         let attributes = annotations.into_iter().filter_map(|(key, value)| {
             let attribute = key.strip_prefix(ATTRIBUTE_PREFIX)?;
             (!attribute.is_empty()).then(|| (attribute.to_owned(), value))
@@ -164,12 +169,13 @@ impl Workload {
             called: None,
             labels: template_meta.labels.unwrap_or_default(),
             attributes: attributes.collect(),
-            containers: containers
-                .into_iter()
-                .map(|container| Container::reduce(container, &ownership, &fields))
-                .collect(),
+            containers: fitting(
+                containers.into_iter().map(|container| Container::reduce(container, &ownership, &fields)),
+            ),
             pod,
             ignored: Ignored::read(ignore.map(String::as_str).unwrap_or_default()),
+            rollout: Rollout::default(),
+            notes,
         }
     }
 
@@ -223,6 +229,8 @@ impl Workload {
     pub fn succeed(&mut self, live: &Self) {
         self.uid.clone_from(&live.uid);
         self.is_collector = live.is_collector;
+        self.rollout = live.rollout;
+        self.notes.clone_from(&live.notes);
         for container in &mut self.containers {
             let Some(known) = live.containers.iter().find(|known| known.name == container.name) else { continue };
             for variable in known.env.iter().filter(|variable| matches!(variable.owner, Owner::Operator(_))) {
@@ -260,7 +268,30 @@ impl Workload {
         let holds = |container: &Container| {
             !container.held.is_empty() || container.holds_unknown || container.mounts.iter().any(|mount| mount.held)
         };
-        self.pod.is_held() || self.containers.iter().any(holds)
+        self.is_noted() || self.pod.is_held() || self.containers.iter().any(holds)
+    }
+
+    /// Whether the operator's field manager holds a note on this workload.
+    pub fn is_noted(&self) -> bool {
+        self.notes.as_ref().is_some_and(|notes| notes.is_held())
+    }
+
+    /// Whether `kubectl rollout undo` has changed anything of the operator's.
+    pub fn is_rolled_back(&self) -> bool {
+        let mounts = self.containers.iter().flat_map(|container| &container.mounts);
+        let parts = mounts.chain(&self.pod.init_containers).chain(&self.pod.volumes);
+        self.containers.iter().any(|container| !container.rolled_back.is_empty()) || { parts }
+            .any(|part| part.rolled_back)
+    }
+
+    /// What was taken back in it.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.notes.as_ref()?.refusal.as_ref()
+    }
+
+    /// The configuration for which its pods were restarted last.
+    pub fn restarted_for(&self) -> Option<&str> {
+        self.notes.as_ref()?.restarted_for.as_deref()
     }
 }
 
@@ -281,7 +312,7 @@ impl Container {
             .collect();
         let holds =
             |variable: &RawEnvVar| ownership.is_held(&raw.name, &variable.name) && !kept.contains(&variable.name);
-        let held: BTreeSet<_> = variables
+        let held: EnvNames = variables
             .iter()
             .filter(|variable| holds(variable))
             .filter_map(|variable| env_name(&variable.name))
@@ -290,12 +321,13 @@ impl Container {
             let known = |variable: &RawEnvVar| env_name(&variable.name).is_some();
             variables.iter().any(|variable| holds(variable) && !known(variable))
         };
-        let rolled_back = held.iter().copied().filter(|name| ownership.is_rolled_back(&raw.name, name)).collect();
+        let rolled_back = held.iter().filter(|name| ownership.is_rolled_back(&raw.name, name)).collect();
         let names_service = variables.iter().any(names_service);
         let sourced = variables.iter().filter(|variable| variable.value_from.is_some());
         let sourced = sourced.filter(|variable| !ownership.is_ours(&raw.name, &variable.name));
         let sourced = sourced.filter_map(|variable| env_name(&variable.name)).collect();
-        let env = variables.into_iter().filter_map(|variable| EnvVar::reduce(variable, &raw.name, ownership)).collect();
+        let env = variables.into_iter().filter_map(|variable| EnvVar::reduce(variable, &raw.name, ownership));
+        let env = fitting(env);
         let mounts = fields.mounts(&raw.name, raw.volume_mounts.unwrap_or_default());
         let env_from = raw.env_from.is_some_and(|sources| !sources.is_empty());
         Self {
@@ -339,6 +371,13 @@ impl EnvVar {
         };
         Some(Self { name, owner })
     }
+}
+
+/// Collected without room for more: a list that is made of another one would keep the memory of that, which held whole objects.
+pub(super) fn fitting<T>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut list: Vec<T> = items.collect();
+    list.shrink_to_fit();
+    list
 }
 
 /// The tag of an image: between the name and a digest.

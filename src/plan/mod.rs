@@ -22,9 +22,12 @@ mod planner;
 pub mod pod;
 mod read;
 pub mod repair;
+mod rollout;
 pub mod schema;
 pub mod status;
 mod validate;
+pub mod verdict;
+mod wave;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -44,8 +47,10 @@ pub use merge_into::merge_into;
 pub use patch::{apply_patch, resolved};
 pub use planner::Planner;
 pub use read::{read_cluster_policy, read_policy, schema_of};
+pub use rollout::{MAX_BECAUSE, Pace, refusal_patch};
 pub use validate::{validate, validate_cluster};
-pub use workload::{Decision, HoldReason, WorkloadPlan, plan_workload, workload_findings};
+pub use wave::Wait;
+pub use workload::{Decision, HoldReason, WorkloadPlan, configuration, plan_workload, workload_findings};
 
 /// What should be, for a whole snapshot.
 #[derive(Clone, Debug, Default)]

@@ -8,14 +8,20 @@ use std::{
 use super::{
     attach::{self, Attached, Attachment},
     status::{self, Beaten, Report, Tally},
+    wave::{Group, Stand, Wave},
     workload::{WorkloadPlan, plan_workload},
 };
-use crate::index::{Dirty, Policy, PolicyId, SecretId, Snapshot, Workload, WorkloadId};
+use crate::index::{Dirty, Policy, PolicyId, Rollout, SecretId, Snapshot, Workload, WorkloadId};
 
 /// What is known of every workload's part in the statuses of policies, and in the services that collectors know.
 #[derive(Debug, Default)]
 pub struct Planner {
     tallies: BTreeMap<PolicyId, Tally>,
+    waves: BTreeMap<Group, Wave>,
+    /// Workloads that did not run well when they were written last, where no object says so any more.
+    frail: BTreeSet<WorkloadId>,
+    /// Workloads whose pods do not run for reasons that are not the operator's.
+    absolved: BTreeSet<WorkloadId>,
     known: BTreeMap<WorkloadId, Known>,
     planned: u64,
 }
@@ -27,6 +33,8 @@ struct Known {
     policies: Vec<PolicyId>,
     /// Everything that decides which rules its service follows in a collector.
     service: u64,
+    /// The wave that it has a place in.
+    group: Option<Group>,
 }
 
 impl Planner {
@@ -43,10 +51,14 @@ impl Planner {
         mut planned: impl FnMut(&Workload, WorkloadPlan),
     ) {
         let workloads: BTreeSet<WorkloadId> = dirty.workloads.union(&dirty.reports).cloned().collect();
+        let mut touched = BTreeSet::new();
         for id in workloads {
-            if let Some((workload, plan)) = self.workload(snapshot, &id, dirty) {
+            if let Some((workload, plan)) = self.workload(snapshot, &id, dirty, &mut touched) {
                 planned(workload, plan);
             }
+        }
+        for group in touched {
+            self.offer(&group, &mut dirty.starts);
         }
         // Of a policy that is gone nothing is to be said.
         dirty.policies.retain(|id| snapshot.policy(id).is_some());
@@ -57,12 +69,17 @@ impl Planner {
         snapshot: &'a Snapshot,
         id: &WorkloadId,
         dirty: &mut Dirty,
+        touched: &mut BTreeSet<Group>,
     ) -> Option<(&'a Workload, WorkloadPlan)> {
-        let before = self.known.remove(id).unwrap_or_default();
+        let mut before = self.known.remove(id).unwrap_or_default();
+        let group_before = before.group.take();
         let namespace = snapshot.namespaces.get(&id.namespace);
         let found = namespace.and_then(|namespace| Some((namespace, namespace.workloads.get(id)?)));
         let Some((namespace, workload)) = found else {
             self.leave(id, &before.policies, dirty);
+            self.leave_wave(id, group_before, touched);
+            self.frail.remove(id);
+            self.absolved.remove(id);
             if before.service != 0 {
                 dirty.collectors.extend(snapshot.collectors_of(&id.namespace));
             }
@@ -70,6 +87,23 @@ impl Planner {
         };
         self.planned += 1;
         let plan = plan_workload(snapshot, namespace, workload);
+        if workload.rollout == Rollout::Complete {
+            self.absolved.remove(id);
+        }
+        let (is_faulty, is_absolved) = (namespace.faults.contains_key(id), self.absolved.contains(id));
+        let stand = Stand::of(workload, &plan, is_faulty, is_absolved);
+        let group = (stand != Stand::Idle || plan.refused).then(|| Group::of(workload, &plan));
+        if group_before != group {
+            self.leave_wave(id, group_before, touched);
+        }
+        if let Some(group) = &group {
+            let wave = self.waves.entry(group.clone()).or_default();
+            wave.place(id, stand, plan.refused, dirty.workloads.contains(id));
+            touched.insert(group.clone());
+        }
+        if plan.is_watched(workload) {
+            dirty.checks.insert(id.clone());
+        }
         let attachment = attach::attached(snapshot, namespace, workload);
         let service = service(&attachment, workload, &plan);
         let mut beaten = Beaten::all(&attachment);
@@ -91,8 +125,8 @@ impl Planner {
                 dirty.policies.insert(policy.id.clone());
             }
         }
-        let known = Known { policies: about.into_iter().cloned().collect(), service };
-        if !known.policies.is_empty() || known.service != 0 {
+        let known = Known { policies: about.into_iter().cloned().collect(), service, group };
+        if !known.policies.is_empty() || known.service != 0 || known.group.is_some() {
             self.known.insert(id.clone(), known);
         }
         Some((workload, plan))
@@ -108,6 +142,94 @@ impl Planner {
                 self.tallies.remove(policy);
             }
         }
+    }
+
+    fn leave_wave(&mut self, id: &WorkloadId, group: Option<Group>, touched: &mut BTreeSet<Group>) {
+        let Some(group) = group else { return };
+        if let Some(wave) = self.waves.get_mut(&group) {
+            wave.place(id, Stand::Idle, false, true);
+        }
+        touched.insert(group);
+    }
+
+    fn offer(&mut self, group: &Group, starts: &mut BTreeSet<WorkloadId>) {
+        let Some(wave) = self.waves.get_mut(group) else { return };
+        wave.offer(starts);
+        if wave.is_empty() {
+            self.waves.remove(group);
+        }
+    }
+
+    /// Whether a workload may be written now: from then on it counts as under way, until [`Self::end`] is told.
+    pub fn begin(&mut self, workload: &Workload) -> bool {
+        let id = &workload.id;
+        let group = self.known.get(id).and_then(|known| known.group.as_ref());
+        let may_begin = group.and_then(|group| self.waves.get_mut(group)).is_some_and(|wave| wave.begin(id));
+        if may_begin {
+            self.absolved.remove(id);
+            match workload.rollout {
+                // The pods that start are the operator's own doing, and say nothing of those before.
+                Rollout::UnderWay { .. } if workload.is_held() => {}
+                Rollout::Unhealthy { .. } | Rollout::UnderWay { serving: false, .. } => {
+                    self.frail.insert(id.clone());
+                }
+                _ => drop(self.frail.remove(id)),
+            }
+        }
+        may_begin
+    }
+
+    /// That the pods of a workload do not run, for reasons that are not the operator's: nobody waits for them any more, until it is
+    /// written again or runs well.
+    pub fn absolve(&mut self, snapshot: &Snapshot, id: &WorkloadId) -> Dirty {
+        let mut dirty = Dirty::default();
+        if self.absolved.insert(id.clone()) {
+            dirty.reports.insert(id.clone());
+            self.update(snapshot, &mut dirty);
+        }
+        dirty
+    }
+
+    /// Whether nothing more is injected of what a workload is to get.
+    pub fn is_halted(&self, id: &WorkloadId) -> bool {
+        let group = self.known.get(id).and_then(|known| known.group.as_ref());
+        group.and_then(|group| self.waves.get(group)).is_some_and(Wave::is_halted)
+    }
+
+    /// Whether a workload did not run well when this process wrote it last.
+    pub fn was_frail(&self, id: &WorkloadId) -> bool {
+        self.frail.contains(id)
+    }
+
+    /// A write has ended, and what was learnt from it was taken in: whether it has to be tried again, and who may begin now.
+    pub fn end(&mut self, id: &WorkloadId, was_cut_off: bool) -> (bool, BTreeSet<WorkloadId>) {
+        let (mut again, mut starts) = (false, BTreeSet::new());
+        // Its policy may be another one by now.
+        let ended = self.waves.iter_mut().filter_map(|(group, wave)| {
+            again |= wave.end(id, was_cut_off)?;
+            Some(group.clone())
+        });
+        let groups: Vec<Group> = ended.collect();
+        for group in &groups {
+            self.offer(group, &mut starts);
+        }
+        (again, starts)
+    }
+
+    /// Forgets who was told that they may begin: nobody has, where this process might not write.
+    pub fn recall(&mut self, starts: &mut BTreeSet<WorkloadId>) {
+        let groups: Vec<Group> = self.waves.keys().cloned().collect();
+        for group in groups {
+            if let Some(wave) = self.waves.get_mut(&group) {
+                wave.recall();
+            }
+            self.offer(&group, starts);
+        }
+    }
+
+    /// How many workloads are replacing their pods, or about to.
+    pub fn under_way(&self) -> usize {
+        self.waves.values().map(Wave::load).sum()
     }
 
     /// What there is to say about a policy.

@@ -39,8 +39,10 @@ pub fn plan_pod(snapshot: &Snapshot, namespace: &str, pod: &Value) -> Option<Pod
     let is_collector = known.workloads.get(&root.id).is_some_and(|workload| workload.is_collector);
     let mut workload = Workload::of_pod(root, &raw.metadata, raw.spec);
     workload.is_collector |= is_collector;
+    // What broke its pods is not given to new ones.
+    workload.notes = known.workloads.get(&workload.id).and_then(|known| known.notes.clone());
     let plan = plan_workload(snapshot, known, &workload);
-    let configuration = plan.configuration.as_deref().filter(|_| plan.decision == Decision::AtPods)?;
+    let configuration = plan.configuration.as_deref().filter(|_| plan.decision == Decision::AtPods && !plan.refused)?;
     let operations = operations(pod, &plan, configuration);
     (!operations.is_empty()).then_some(PodPlan { workload: workload.id, operations })
 }

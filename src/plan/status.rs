@@ -3,7 +3,6 @@
 
 mod attention;
 mod conditions;
-mod no_effect;
 mod reach;
 mod tally;
 
@@ -16,7 +15,6 @@ use crate::{
     index::{Policy, Snapshot},
 };
 
-pub use no_effect::no_effect;
 pub(super) use tally::Beaten;
 pub use tally::Tally;
 pub(super) use tally::why;

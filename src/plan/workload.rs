@@ -1,5 +1,7 @@
 //! The plan of one workload.
 
+use serde_json::Value;
+
 use super::{
     attach::{self, Attached, Attachment, Strength},
     effective::{Effective, Rules, discord, effective},
@@ -7,12 +9,16 @@ use super::{
     export::Unresolved,
     inject::{self, ContainerPlan},
     instrument::{self, InstrumentationPlan, Uninstrumented},
+    patch::apply_patch,
     pod,
+    rollout::{self, Pace},
 };
 use crate::{
     api::{InjectionMode, Settings},
     diagnostics::{Code, Diagnostic, FieldPath},
-    index::{Container, ENV_NAMES, EnvValue, Namespace, Owner, PolicyId, SecretId, Snapshot, Workload},
+    index::{
+        Container, ENV_NAMES, EnvValue, Namespace, Owner, PolicyId, Rollout, SecretId, Snapshot, Workload, WorkloadKind,
+    },
 };
 
 /// What happens to a workload.
@@ -62,6 +68,12 @@ pub struct WorkloadPlan {
     pub configuration: Option<String>,
     /// The selected containers, in order.
     pub containers: Vec<ContainerPlan>,
+    /// How changes are rolled out.
+    pub pace: Pace,
+    /// Whether the configuration in force was taken back in this workload: it is not tried again.
+    pub refused: bool,
+    /// The configuration for which the template says that its pods are restarted.
+    pub restart: Option<String>,
     /// Whether the workload differs from this.
     pub needs_write: bool,
 }
@@ -80,13 +92,41 @@ impl WorkloadPlan {
             service_name: None,
             configuration: None,
             containers: Vec::new(),
+            pace: Pace::default(),
+            refused: false,
+            restart: None,
             needs_write: false,
         }
     }
 
     /// The containers as the operator writes them: none, where it withdraws.
     pub fn intent(&self) -> &[ContainerPlan] {
-        if self.decision == Decision::Inject { &self.containers } else { &[] }
+        if self.decision == Decision::Inject && !self.refused { &self.containers } else { &[] }
+    }
+
+    /// What the operator applies: its whole intent, with what it notes on the workload.
+    pub fn intended(&self, workload: &Workload) -> Value {
+        let mut patch = apply_patch(workload, self.intent());
+        rollout::note(&mut patch, workload, self);
+        patch
+    }
+
+    /// Whether what is written takes everything out.
+    pub fn withdraws(&self) -> bool {
+        self.restart.is_none() && self.intent().iter().all(|container| container.variables.is_empty())
+    }
+
+    /// Whether the operator has set something in force of which it is still to be seen whether pods run with it.
+    pub fn is_watched(&self, workload: &Workload) -> bool {
+        let is_ours = match self.decision {
+            // What is left of it keeps a StatefulSet from going back.
+            Decision::Inject | Decision::AtPods if self.refused => workload.id.kind == WorkloadKind::StatefulSet,
+            Decision::Inject => workload.is_held(),
+            Decision::AtPods => workload.restarted_for().is_some(),
+            _ => false,
+        };
+        let is_open = matches!(workload.rollout, Rollout::UnderWay { .. } | Rollout::Unhealthy { gave_up: true });
+        is_ours && is_open && self.pace.auto_revert && !workload.deleting
     }
 
     /// The containers as `render` shows them: also where the operator itself does not write them.
@@ -134,9 +174,22 @@ pub fn plan_workload(snapshot: &Snapshot, namespace: &Namespace, workload: &Work
     }
     let attachment = attach::attached(snapshot, namespace, workload);
     let mut plan = decide(snapshot, workload, &attachment);
-    let may_write = workload.id.kind.is_writable() && !workload.deleting && !matches!(plan.decision, Decision::Hold(_));
-    plan.needs_write = may_write && differs(workload, plan.intent());
+    let may_write = workload.id.kind.is_writable() && !workload.deleting;
+    if matches!(plan.decision, Decision::Hold(_)) {
+        return plan;
+    }
+    plan.refused = rollout::is_refused(workload, &plan);
+    plan.restart = rollout::restarted_for(snapshot, namespace, workload, &plan);
+    plan.needs_write = may_write && (differs(workload, plan.intent()) || rollout::notes_differ(workload, &plan));
     plan
+}
+
+/// The hash of the configuration that is in force for a workload, where it is injected.
+pub fn configuration(snapshot: &Snapshot, namespace: &Namespace, workload: &Workload) -> Option<String> {
+    // It is not made for each plan, but wherever it is asked whether it was refused.
+    let mut asked = workload.clone();
+    asked.notes.get_or_insert_default().refusal.get_or_insert_default();
+    plan_workload(snapshot, namespace, &asked).configuration
 }
 
 /// What is not valid injects nothing and takes nothing away: what it would set is left as it is in the workload, and
@@ -222,8 +275,12 @@ fn with(snapshot: &Snapshot, workload: &Workload, attachment: &Attachment<'_>, d
     let nothing = |decision| WorkloadPlan::nothing(decision, attachment);
     let in_force = effective(attachment, doubtful);
     if !in_force.enabled {
-        return nothing(Decision::Withdraw);
+        // Who is switched off says nothing about how to trace, but still about how to change.
+        let mut all = attachment.overrides.iter().chain(&attachment.base).filter_map(Attached::settings);
+        let pace = all.find(|settings| settings.rollout.is_some()).map(Pace::of).unwrap_or_default();
+        return WorkloadPlan { pace, ..nothing(Decision::Withdraw) };
     }
+    let pace = Pace::of(&in_force.settings);
     let export = match in_force.export(snapshot, &workload.id.namespace, attachment, doubtful) {
         Ok(export) => export,
         Err(unresolved) => return nothing(Decision::Hold(HoldReason::Unresolved(unresolved))),
@@ -252,9 +309,9 @@ fn with(snapshot: &Snapshot, workload: &Workload, attachment: &Attachment<'_>, d
         plan
     });
     let containers = containers.collect();
-    let configuration = at_pods.then(|| pod::configuration(&inputs));
+    let configuration = (at_pods || workload.refusal().is_some()).then(|| pod::configuration(&inputs));
     let secret = export.headers_secret.map(|name| SecretId { namespace: workload.id.namespace.clone(), name });
-    WorkloadPlan { containers, configuration, service_name: Some(service_name), secret, ..nothing(decision) }
+    WorkloadPlan { containers, configuration, pace, service_name: Some(service_name), secret, ..nothing(decision) }
 }
 
 /// A service as collectors know it.

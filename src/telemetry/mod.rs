@@ -1,4 +1,6 @@
-//! The operator's own logs.
+//! The operator's own logs and metrics.
+
+pub mod metrics;
 
 use std::{io::IsTerminal, str::FromStr};
 

@@ -1,15 +1,16 @@
 //! Watch streams in, [`Change`]s out. Each stream has its own back-off: one that fails holds up no other.
 
+mod evidence;
 mod pods;
 mod secrets;
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
-use futures::{StreamExt, pin_mut};
+use futures::StreamExt;
 use k8s_openapi::api::{apps::v1::ReplicaSet, batch::v1::Job, core::v1 as core};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta},
+    api::{ApiResource, DynamicObject, GroupVersionKind},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event},
@@ -21,24 +22,28 @@ use tokio::sync::mpsc;
 use crate::{
     api::{ClusterTracingPolicy, TracingCollector, TracingPolicy},
     index::{
-        Change, Child, Collector, LiveObject, LivingPod, MANAGED_BY, MANAGED_BY_LABEL, NamespaceMeta, OwnedKind,
+        Bare, Change, Child, Collector, LiveObject, LivingPod, MANAGED_BY, MANAGED_BY_LABEL, NamespaceMeta, OwnedKind,
         PodDefaults, Policy, Source, Watched, Workload, WorkloadId, WorkloadKind,
         raw::{RawCronJob, RawDaemonSet, RawDeployment, RawJob, RawStatefulSet, RawWorkload},
     },
     plan::{read_cluster_policy, read_collector, read_policy},
 };
 
+pub use evidence::evidence;
 pub use pods::pods;
 pub use secrets::{SecretError, look_at, look_at_key};
 
-/// Objects of one page of a list: bounds what is in memory at once.
-const PAGE_SIZE: u32 = 200;
+/// Objects of one page of a list: bounds what is in memory at once, a workload being some tens of kilobytes on the way.
+const PAGE_SIZE: u32 = 50;
 
 /// Owned objects of one page: a ConfigMap may be as large as a megabyte.
 const OWNED_PAGE_SIZE: u32 = 20;
 
 /// Objects of one page of which there is only metadata.
-const METADATA_PAGE_SIZE: u32 = 500;
+const METADATA_PAGE_SIZE: u32 = 200;
+
+/// How long a watch waits before it lists anew because its version is gone.
+const RELIST_DELAY: Duration = Duration::from_secs(1);
 
 /// Pods that have ended carry nothing any more.
 const LIVING: &str = "status.phase!=Succeeded,status.phase!=Failed";
@@ -174,9 +179,9 @@ async fn follow_collectors(client: Client, source: Source, changes: mpsc::Sender
 }
 
 async fn follow_namespaces(client: Client, source: Source, changes: mpsc::Sender<Change>) {
-    let api: Api<PartialObjectMeta<core::Namespace>> = Api::all(client);
+    let api: Api<Bare<core::Namespace>> = Api::all(client);
     let kind = Kind {
-        reduce: |object: PartialObjectMeta<core::Namespace>| {
+        reduce: |object: Bare<core::Namespace>| {
             let pods = PodDefaults::read(&object.metadata.annotations.unwrap_or_default());
             Some((object.metadata.name?, NamespaceMeta { labels: object.metadata.labels.unwrap_or_default(), pods }))
         },
@@ -244,12 +249,12 @@ async fn follow_jobs(client: Client, source: Source, changes: mpsc::Sender<Chang
 
 /// The metadata of pods that have not ended.
 async fn follow_pods(client: Client, source: Source, changes: mpsc::Sender<Change>) {
-    let api: Api<PartialObjectMeta<core::Pod>> = match &source.namespace {
+    let api: Api<Bare<core::Pod>> = match &source.namespace {
         None => Api::all(client),
         Some(namespace) => Api::namespaced(client, namespace),
     };
     let kind = Kind {
-        reduce: |object: PartialObjectMeta<core::Pod>| LivingPod::reduce(&object.metadata),
+        reduce: |object: Bare<core::Pod>| LivingPod::reduce(&object.metadata),
         applied: |pod| Change::Pod(Box::new(pod)),
         gone: |pod: LivingPod| Change::PodGone(pod.namespace, pod.name),
         all: Change::Pods,
@@ -264,12 +269,12 @@ where
     K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
     K: Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let api: Api<PartialObjectMeta<K>> = match &source.namespace {
+    let api: Api<Bare<K>> = match &source.namespace {
         None => Api::all(client),
         Some(namespace) => Api::namespaced(client, namespace),
     };
     let kind = Kind {
-        reduce: move |object: PartialObjectMeta<K>| {
+        reduce: move |object: Bare<K>| {
             let meta = object.metadata;
             let child = child(meta.name.clone()?);
             let parent = child.parent(&meta);
@@ -305,8 +310,8 @@ async fn run<K, T, R>(
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     R: Fn(K) -> Option<T>,
 {
-    let events = watcher::watcher(api, config).default_backoff();
-    pin_mut!(events);
+    let start = || Box::pin(watcher::watcher(api.clone(), config.clone()).default_backoff());
+    let mut events = start();
     let mut listed = Vec::new();
     while let Some(event) = events.next().await {
         let change = match event {
@@ -327,6 +332,10 @@ async fn run<K, T, R>(
             Err(error) => {
                 let namespace = source.namespace.as_deref().unwrap_or("all");
                 tracing::warn!(kind = source.watched.name(), namespace, %error, "watch failed; trying again");
+                if is_gone(&error) {
+                    tokio::time::sleep(RELIST_DELAY).await;
+                    events = start();
+                }
                 continue;
             }
         };
@@ -335,4 +344,10 @@ async fn run<K, T, R>(
             return;
         }
     }
+}
+
+/// Whether the API server has refused to go on from the version that was heard last. The library lists anew where an event of
+/// the stream says that, but asks for the same version for ever where the status of the answer says it.
+fn is_gone(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
 }

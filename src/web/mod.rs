@@ -1,13 +1,19 @@
-//! The probes: `/healthz` (and `/livez`) says that the process is alive, `/readyz` names each thing that it needs.
+//! The probes: `/healthz` (and `/livez`) says that the process is alive, `/readyz` names each thing that it needs. And `/metrics`.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use kube::Client;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use crate::controller::Context;
+use crate::{controller::Context, telemetry::metrics};
 
 /// How long the API server has to answer a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -49,7 +55,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).await.map_err(|source| ServeError { address, source })
 }
 
-/// Serves the probes until `stop` resolves.
+/// Serves the probes and the metrics until `stop` resolves.
 ///
 /// # Errors
 /// Where the listener breaks.
@@ -63,12 +69,20 @@ pub async fn serve(
         .route("/healthz", get(healthz))
         .route("/livez", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(measured))
         .with_state(Probes { context, client });
     axum::serve(listener, routes).with_graceful_shutdown(stop).await
 }
 
 async fn healthz() -> &'static str {
     "ok\n"
+}
+
+async fn measured(State(probes): State<Probes>) -> Response {
+    match probes.context.metrics() {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
 }
 
 async fn readyz(State(probes): State<Probes>) -> (StatusCode, Json<Readiness>) {

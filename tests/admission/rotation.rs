@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::common::{asked, plane, spawn, trusted, until_asked};
-use crate::fixtures::{World, policy};
+use crate::fixtures::{SOON, World, policy};
+use crate::support::eventually;
 use crate::support::https::Caller;
 use crate::support::process::free_port;
 
@@ -24,8 +25,13 @@ async fn no_call_fails_while_certificates_and_authorities_change() {
     let mut two = spawn(&world, ports[1], &not_managing);
     two.wait_ready().await;
     until_asked(&world).await;
-
     let object = policy("a", &json!({"enabled": true}));
+    // It was ready before there was an authority, and looks for one every second.
+    eventually("the second has its certificate", SOON, async || {
+        Caller::new(ports[1], &trusted(&world).await).review(&object, "team").map(drop)
+    })
+    .await;
+
     let (start, mut bundles, mut calls) = (Instant::now(), vec![trusted(&world).await], 0);
     while start.elapsed() < Duration::from_secs(45) {
         let after = start.elapsed();

@@ -217,6 +217,16 @@ impl Tracked {
         self.planner.update(index.snapshot(), &mut dirty);
         dirty
     }
+
+    /// What a process finds to do that has just become the leader, and has planned nothing yet.
+    pub(super) fn anew(&mut self) -> Dirty {
+        let index = self.index.as_ref().unwrap();
+        self.planner = Planner::default();
+        let mut dirty = index.everything();
+        self.planner.update(index.snapshot(), &mut dirty);
+        self.planner.recall(&mut dirty.starts);
+        dirty
+    }
 }
 
 impl std::ops::Deref for Tracked {

@@ -14,3 +14,4 @@ mod instrument_live;
 mod laws;
 mod merge;
 mod pods;
+mod waves;

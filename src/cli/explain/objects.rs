@@ -69,12 +69,6 @@ pub(super) fn policy(world: &World, explanation: &PolicyExplanation, style: Styl
     let said = if explanation.is_reported { "CONDITIONS" } else { "CONDITIONS, as the operator would report them" };
     heading(&mut text, style, said);
     text.push_str(&conditions(&explanation.conditions, style));
-    if !explanation.no_effect.is_empty() {
-        heading(&mut text, style, "WITHOUT EFFECT IN THIS VERSION");
-        for field in &explanation.no_effect {
-            say(&mut text, format!("  {field}"));
-        }
-    }
     if explanation.workloads.is_empty() {
         let whole = if world.is_live { "in the cluster" } else { "in the input" };
         say(&mut text, format!("\nIt selects no workload {whole} ({} known).", workloads_known(world)));
@@ -115,7 +109,8 @@ pub(super) fn policy_json(explanation: &PolicyExplanation) -> Value {
         "reported": explanation.is_reported,
         "conditions": condition_values(&explanation.conditions),
         "counts": explanation.counts,
-        "withoutEffect": explanation.no_effect,
+        // Every field has an effect in this version; the shape stays.
+        "withoutEffect": [],
         "workloads": explanation.workloads.iter().map(workload).collect::<Vec<_>>(),
     })
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{Export, Settings, condition},
     cli::table::{Style, Table, add as text_add},
-    index::{Collector, Policy, Snapshot},
+    index::{Collector, Policy, Snapshot, WorkloadId},
     plan::{Decision, Plan, explain::Verdict, plan},
 };
 
@@ -19,11 +19,23 @@ pub(super) struct Overview<'a> {
     only: Option<&'a str>,
 }
 
+/// One workload, and what happens to it.
+struct Seen<'a> {
+    id: &'a WorkloadId,
+    verdict: Verdict,
+    pending: bool,
+    restarting: bool,
+    overridden: bool,
+    policy: Option<String>,
+}
+
 /// How many workloads of a namespace are how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Counts {
     traced: usize,
     pending: usize,
+    restarting: usize,
+    reverted: usize,
     overridden: usize,
     held: usize,
     disabled: usize,
@@ -51,8 +63,7 @@ impl<'a> Overview<'a> {
         all.filter(move |collector| self.is_shown(&collector.id.namespace) || used.contains(&collector.id))
     }
 
-    /// Each workload with what happens to it, and whether it is to be written.
-    fn workloads(&self) -> Vec<(&'a crate::index::WorkloadId, Verdict, bool, bool, Option<String>)> {
+    fn workloads(&self) -> Vec<Seen<'a>> {
         let namespaces = self.snapshot.namespaces.iter().filter(|(name, _)| self.is_shown(name));
         let all = namespaces.flat_map(|(_, namespace)| namespace.workloads.values());
         all.map(|workload| {
@@ -70,15 +81,17 @@ impl<'a> Overview<'a> {
             let pending = planned.is_some_and(|planned| planned.needs_write);
             let overridden = planned.is_some_and(crate::plan::WorkloadPlan::is_overridden);
             let policy = planned.and_then(|planned| planned.winner.as_ref()).map(crate::index::PolicyId::described);
-            (&workload.id, verdict, pending, overridden, policy)
+            let restarting = planned.is_some() && !pending && workload.rollout.is_under_way();
+            Seen { id: &workload.id, verdict, pending, restarting, overridden, policy }
         })
         .collect()
     }
 
     fn counts(&self) -> BTreeMap<&'a str, Counts> {
         let mut counts: BTreeMap<&str, Counts> = BTreeMap::new();
-        for (id, verdict, pending, overridden, _) in self.workloads() {
+        for Seen { id, verdict, pending, restarting, overridden, .. } in self.workloads() {
             let counts = counts.entry(&id.namespace).or_default();
+            counts.restarting += usize::from(restarting);
             counts.pending += usize::from(pending);
             counts.overridden += usize::from(overridden);
             match verdict {
@@ -86,6 +99,7 @@ impl<'a> Overview<'a> {
                 Verdict::Held => counts.held += 1,
                 Verdict::Disabled => counts.disabled += 1,
                 Verdict::NotSelected => counts.not_selected += 1,
+                Verdict::Reverted => counts.reverted += 1,
                 Verdict::Manual | Verdict::Excluded => counts.other += 1,
             }
         }
@@ -155,15 +169,25 @@ impl<'a> Overview<'a> {
     }
 
     fn count_table(&self) -> Table {
-        let mut table =
-            Table::new(&["NAMESPACE", "TRACED", "PENDING", "OVERRIDDEN", "HELD", "DISABLED", "NOT SELECTED", "OTHER"]);
+        let mut table = Table::new(&[
+            "NAMESPACE",
+            "TRACED",
+            "PENDING",
+            "RESTARTING",
+            "REVERTED",
+            "OVERRIDDEN",
+            "HELD",
+            "DISABLED",
+            "NOT SELECTED",
+            "OTHER",
+        ]);
         for (namespace, counts) in self.counts() {
-            let Counts { traced, pending, overridden, held, disabled, not_selected, other } = counts;
-            let others_only =
-                [traced, pending, overridden, held, disabled, not_selected].iter().all(|count| *count == 0);
+            let Counts { traced, pending, restarting, reverted, overridden, held, disabled, not_selected, other } =
+                counts;
+            let numbers = [traced, pending, restarting, reverted, overridden, held, disabled, not_selected, other];
+            let others_only = numbers.iter().rev().skip(1).all(|count| *count == 0);
             // Namespaces that are never touched say nothing.
             if !others_only || self.only.is_some() {
-                let numbers = [traced, pending, overridden, held, disabled, not_selected, other];
                 table.row([namespace.to_owned()].into_iter().chain(numbers.map(|number| number.to_string())));
             }
         }
@@ -171,11 +195,12 @@ impl<'a> Overview<'a> {
     }
 
     fn workload_table(&self) -> Table {
-        let mut table = Table::new(&["WORKLOAD", "DECISION", "PENDING", "OVERRIDDEN", "POLICY"]);
-        for (id, verdict, pending, overridden, policy) in self.workloads() {
+        let mut table = Table::new(&["WORKLOAD", "DECISION", "PENDING", "RESTARTING", "OVERRIDDEN", "POLICY"]);
+        for Seen { id, verdict, pending, restarting, overridden, policy } in self.workloads() {
             let word = |is: bool| if is { "yes" } else { "-" }.to_owned();
             let policy = policy.unwrap_or_else(|| "-".to_owned());
-            table.row([id.to_string(), verdict.as_str().to_owned(), word(pending), word(overridden), policy]);
+            let words = [pending, restarting, overridden].map(word);
+            table.row([id.to_string(), verdict.as_str().to_owned()].into_iter().chain(words).chain([policy]));
         }
         table
     }
@@ -222,6 +247,7 @@ impl<'a> Overview<'a> {
         let namespaces = self.counts().into_iter().map(|(namespace, counts)| {
             json!({
                 "namespace": namespace, "traced": counts.traced, "pending": counts.pending,
+                "restarting": counts.restarting, "reverted": counts.reverted,
                 "overridden": counts.overridden, "held": counts.held, "disabled": counts.disabled,
                 "notSelected": counts.not_selected, "other": counts.other,
             })
@@ -244,10 +270,10 @@ impl<'a> Overview<'a> {
             "collectors": collectors.collect::<Vec<_>>(),
         });
         if each {
-            let workloads = self.workloads().into_iter().map(|(id, verdict, pending, overridden, policy)| {
+            let workloads = self.workloads().into_iter().map(|Seen { id, verdict, pending, restarting, overridden, policy }| {
                 json!({
                     "kind": id.kind.as_str(), "namespace": id.namespace, "name": id.name,
-                    "decision": verdict.as_str(), "pending": pending, "overridden": overridden, "policy": policy,
+                    "decision": verdict.as_str(), "pending": pending, "restarting": restarting, "overridden": overridden, "policy": policy,
                 })
             });
             value["workloads"] = workloads.collect();

@@ -30,6 +30,25 @@ pub fn trouble(pods: &[Value], workload: &Value, tier: &str, hash: &str) -> Opti
     text.or_else(|| no_pods(workload)).map(|text| text.trim().chars().take(MAX_TEXT).collect())
 }
 
+/// What one pod says of why it does not run.
+pub(in crate::plan) fn pod_trouble(pod: &Value) -> Option<String> {
+    let text = ended(pod).filter(|text| !text.is_empty()).or_else(|| not_started(pod))?;
+    Some(text.trim().chars().take(MAX_TEXT).collect())
+}
+
+/// Whether a container of the pod ends again and again, or, where `is_late`, waits for something that does not come.
+pub(in crate::plan) fn stuck(pod: &Value, restarts: i64, is_late: bool) -> bool {
+    containers(pod).any(|status| {
+        let reason = status.pointer("/state/waiting/reason").and_then(Value::as_str).unwrap_or_default();
+        let count = status.get("restartCount").and_then(Value::as_i64).unwrap_or_default();
+        match reason {
+            "CrashLoopBackOff" => count >= restarts,
+            "" | "ContainerCreating" | "PodInitializing" => false,
+            _ => is_late,
+        }
+    })
+}
+
 fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     let of = |field: &str| pod.pointer(field).and_then(Value::as_array).into_iter().flatten();
     of("/status/initContainerStatuses").chain(of("/status/containerStatuses"))
@@ -101,7 +120,8 @@ fn not_started(pod: &Value) -> Option<String> {
     })
 }
 
-fn not_scheduled(pod: &Value) -> Option<String> {
+/// Why no node takes the pod.
+pub(in crate::plan) fn not_scheduled(pod: &Value) -> Option<String> {
     condition(pod, "PodScheduled", "False")
 }
 

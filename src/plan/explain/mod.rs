@@ -4,6 +4,7 @@ mod fields;
 mod misses;
 mod objects;
 mod reasons;
+mod rollouts;
 mod variables;
 
 use super::{
@@ -38,6 +39,8 @@ pub enum Verdict {
     Manual,
     /// Its pods would get the variables (injection mode Pod).
     AtPods,
+    /// The configuration in force broke it, and was taken out again.
+    Reverted,
     /// It is never touched.
     Excluded,
 }
@@ -62,6 +65,7 @@ impl Verdict {
             Self::Held => "Held",
             Self::Manual => "Manual",
             Self::AtPods => "AtPods",
+            Self::Reverted => "Reverted",
             Self::Excluded => "Excluded",
         }
     }
@@ -69,6 +73,7 @@ impl Verdict {
     /// Of a plan.
     pub fn of(plan: &WorkloadPlan) -> Self {
         match &plan.decision {
+            _ if plan.refused => Self::Reverted,
             Decision::Excluded => Self::Excluded,
             Decision::Withdraw if plan.winner.is_none() => Self::NotSelected,
             Decision::Withdraw => Self::Disabled,
@@ -197,6 +202,9 @@ fn summary(view: &View<'_>) -> String {
         Verdict::Disabled => format!("Not traced: it is switched off; {by} comes first."),
         Verdict::Held => format!("It stays as it is: {by} comes first, and cannot take effect now."),
         Verdict::Manual => format!("{by} selects it with injection.mode None: the operator writes nothing."),
+        Verdict::Reverted => {
+            format!("Not traced: its pods did not run with what {by} says, and it was taken out again.")
+        }
         Verdict::AtPods => {
             format!("{by} selects it: its pods get the variables as they are created.")
         }

@@ -11,7 +11,7 @@ use crate::{
         Plan,
         attach::{self, Part},
         collector::{CollectorSettings, Tier, participants, revision},
-        status::{no_effect, why},
+        status::why,
     },
 };
 
@@ -47,8 +47,6 @@ pub struct PolicyExplanation {
     pub is_reported: bool,
     /// How many workloads, and how they are.
     pub counts: WorkloadCounts,
-    /// Its fields that do nothing in this version.
-    pub no_effect: Vec<String>,
     /// The workloads that it selects.
     pub workloads: Vec<Selected>,
 }
@@ -79,7 +77,6 @@ pub fn explain_policy(snapshot: &Snapshot, plan: &Plan, id: &PolicyId) -> Option
         conditions: shown.conditions.clone(),
         is_reported: current.is_some(),
         counts: shown.workloads.clone().unwrap_or_default(),
-        no_effect: no_effect(policy),
         workloads: workloads.collect(),
     })
 }

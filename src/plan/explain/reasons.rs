@@ -1,6 +1,6 @@
 //! "Why is this not traced?": everything that keeps spans of a workload away, in the order in which to look at it.
 
-use super::{Setting, View, fields::Origin, misses, variables::unselected};
+use super::{Setting, View, fields::Origin, misses, rollouts, variables::unselected};
 use crate::{
     api::{HEADERS_KEY, Management, Profile},
     diagnostics::{Code, Severity},
@@ -24,7 +24,7 @@ pub struct Reason {
 }
 
 impl Reason {
-    fn new(reason: &'static str, message: impl Into<String>, help: impl Into<String>) -> Self {
+    pub(super) fn new(reason: &'static str, message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { reason, message: message.into(), help: help.into() }
     }
 }
@@ -32,6 +32,7 @@ impl Reason {
 /// All reasons, the most basic first.
 pub(super) fn reasons(view: &View<'_>, fields: &[Setting]) -> Vec<Reason> {
     match &view.plan.decision {
+        _ if view.plan.refused => chain(vec![rollouts::reverted(view)], of_settings(view, fields)),
         Decision::Excluded => vec![excluded(view)],
         Decision::Withdraw if view.plan.winner.is_none() => chain(vec![not_selected(view)], pending(view)),
         Decision::Withdraw => chain(vec![disabled(fields)], pending(view)),
@@ -250,10 +251,15 @@ fn pending(view: &View<'_>) -> Vec<Reason> {
     } else if let Some((reason, message)) = reported(view) {
         reasons.push(failed(reason, message));
     }
+    reasons.extend(rollouts::halted(view));
+    if let Some(reason) = rollouts::waiting(view) {
+        reasons.push(reason);
+        return reasons;
+    }
     reasons.push(Reason::new(
         "WritePending",
         "The workload does not carry yet what the policies say.",
-        "The operator writes within seconds. If this stays: does it run, does it watch this namespace (`kubectl get lease -A`, its log)?",
+        "The operator writes at most rollout.maxConcurrent workloads of a policy at one time (`tracesteward status`), each within seconds. If this stays: does it run, does it watch this namespace (`kubectl get lease -A`, its log)?",
     ));
     reasons
 }
@@ -264,7 +270,11 @@ fn failed(reason: &str, message: &str) -> Reason {
 }
 
 /// Reasons in `status.attention` that are no failures of writing.
-const NO_FAULTS: [&str; 8] = [
+const NO_FAULTS: [&str; 12] = [
+    "Reverted",
+    "Paused",
+    "RolloutUnderWay",
+    "Unhealthy",
     "Overridden",
     "DuplicateVariables",
     "EnvFromNotSeen",

@@ -108,7 +108,7 @@ fn container(view: &View<'_>, fields: &[Setting], live: &Container) -> Container
     report.withheld =
         withheld.map(|name| Withheld { name, because: causes(live, name), rule: group_rule(name) }).collect();
     let stays = |name: &str| written && report.variables.iter().any(|variable| variable.name == name);
-    report.leaving = live.held.iter().copied().filter(|name| !stays(name)).collect();
+    report.leaving = live.held.iter().filter(|name| !stays(name)).collect();
     report
 }
 

@@ -74,20 +74,21 @@ fn missing_containers(view: &View<'_>) -> Vec<Diagnostic> {
 
 /// A `service.name` that the policy itself gives to several workloads of a namespace.
 fn shared_names(view: &View<'_>) -> Option<Diagnostic> {
-    let several = |workloads: &BTreeSet<WorkloadId>| {
+    let several = |workloads: &[WorkloadId]| {
         let mut namespaces = BTreeSet::new();
         workloads.iter().any(|workload| !namespaces.insert(&workload.namespace))
     };
     let (name, workloads) = view.tally.services.iter().find(|(_, workloads)| several(workloads))?;
-    let detail = format!("{name} for {}", listed(view, workloads));
+    let detail = format!("{name} for {}", listed(view, workloads.iter()));
     Some(Diagnostic::new(Code::TRC0504, FieldPath::fields("spec.service.name")).detail(detail))
 }
 
 /// The first of some workloads, and how many more there are.
-fn listed(view: &View<'_>, workloads: &BTreeSet<WorkloadId>) -> String {
-    let first = workloads.iter().take(3).map(|id| format!("{}/{}", id.kind, name_for(view.policy, id)));
+fn listed<'a>(view: &View<'_>, workloads: impl ExactSizeIterator<Item = &'a WorkloadId>) -> String {
+    let all = workloads.len();
+    let first = workloads.take(3).map(|id| format!("{}/{}", id.kind, name_for(view.policy, id)));
     let first: Vec<_> = first.collect();
-    match workloads.len() - first.len() {
+    match all - first.len() {
         0 => first.join(", "),
         more => format!("{} and {more} more", first.join(", ")),
     }
@@ -140,7 +141,12 @@ fn beaten(view: &View<'_>) -> Vec<Diagnostic> {
     for (beaten, workloads) in view.tally.beaten.iter().take(MAX_ATTENTION) {
         let lost = lost(view, beaten);
         let path = FieldPath::fields("spec");
-        let by = format!("{} comes first for {}, since {}", beaten.by.described(), listed(view, workloads), beaten.why);
+        let by = format!(
+            "{} comes first for {}, since {}",
+            beaten.by.described(),
+            listed(view, workloads.iter()),
+            beaten.why
+        );
         let fields =
             if lost.is_empty() { String::new() } else { format!("; what it sets instead: {}", lost.join(", ")) };
         let code = if beaten.same_rank && !lost.is_empty() { Code::TRC0403 } else { Code::TRC0401 };
@@ -204,7 +210,7 @@ fn overrides(view: &View<'_>) -> Vec<Diagnostic> {
     for (by, workloads) in view.tally.overriding.iter().take(MAX_ATTENTION) {
         let fields = overridden(view, by, &own);
         if !fields.is_empty() {
-            let detail = format!("{} for {}: {}", by.described(), listed(view, workloads), fields.join(", "));
+            let detail = format!("{} for {}: {}", by.described(), listed(view, workloads.iter()), fields.join(", "));
             findings.push(Diagnostic::new(Code::TRC0405, FieldPath::fields("spec")).detail(detail));
         }
     }

@@ -4,7 +4,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{View, no_effect, tally::name_for};
+use super::{View, tally::name_for};
 use crate::{
     api::{InjectionMode, Management, condition as types},
     diagnostics::{Diagnostic, Severity},
@@ -87,10 +87,6 @@ fn accepted(view: &View<'_>) -> State {
         return State::new("False", "Invalid", errors(&policy.findings));
     }
     let mut message = "The policy is valid.".to_owned();
-    let fields = no_effect(policy);
-    if !fields.is_empty() {
-        message = format!("{message} Without effect in this version: {}.", fields.join(", "));
-    }
     let warnings: Vec<_> = policy.findings.iter().map(sentence).collect();
     if !warnings.is_empty() {
         message = format!("{message} {}", warnings.join("; "));
@@ -171,6 +167,9 @@ fn programmed(view: &View<'_>, accepted: &State) -> State {
         let message = "Nothing new is injected, and nothing is taken away, until the export is found.";
         return State::new("False", unresolved.reason(), message);
     }
+    if let Some(state) = halted(view) {
+        return state;
+    }
     if let Some((workload, fault)) = view.tally.faults.first_key_value() {
         let others = view.tally.faults.len() - 1;
         let others = if others == 0 { String::new() } else { format!(" ({others} more)") };
@@ -178,11 +177,20 @@ fn programmed(view: &View<'_>, accepted: &State) -> State {
         return State::new("False", "PartiallyProgrammed", message);
     }
     if counts.pending > 0 {
-        return State::new("Unknown", "Reconciling", format!("Workloads still to be written: {}.", counts.pending));
+        let restarting = match view.tally.restarting {
+            0 => String::new(),
+            number => format!(" Workloads that are replacing their pods: {number}."),
+        };
+        let message = format!("Workloads still to be written: {}.{restarting}", counts.pending);
+        return State::new("Unknown", "Reconciling", message);
     }
     if let Some(workload) = discord(view) {
         let message = format!("Settings of several policies do not go together for {workload}; it stays as it is.");
         return State::new("False", "SettingsDisagree", message);
+    }
+    if let Some(workload) = held_by_others(view) {
+        let message = format!("{workload} stays as it is: another policy that may be about it is not valid.");
+        return State::new("False", "PolicyInvalid", message);
     }
     if view.policy.id.is_cluster() {
         return cluster(view);
@@ -232,10 +240,29 @@ fn not_hooked(view: &View<'_>) -> Option<State> {
     }
 }
 
+/// What is in force has broken a workload: nobody else is given it.
+fn halted(view: &View<'_>) -> Option<State> {
+    let (workload, because) = view.tally.reverted.first_key_value()?;
+    let others = view.tally.reverted.len() - 1;
+    let others = if others == 0 { String::new() } else { format!(" ({others} more)") };
+    let name = name_for(view.policy, workload);
+    let message = format!(
+        "New pods of {} {name} did not run with what the policy says, and it was taken out again{others}: {because} Nothing more is injected until the policy changes.",
+        workload.kind
+    );
+    Some(State::new("False", "RolloutHalted", message))
+}
+
 /// A workload whose settings do not go together.
 fn discord(view: &View<'_>) -> Option<String> {
     let is_discord = |hold: &HoldReason| matches!(hold, HoldReason::Discord(..));
     let (workload, _) = view.tally.holds.iter().find(|(_, hold)| is_discord(hold))?;
+    Some(format!("{} {}", workload.kind, name_for(view.policy, workload)))
+}
+
+/// A workload that this policy decides about, and that stays as it is because what another one wants cannot be told.
+fn held_by_others(view: &View<'_>) -> Option<String> {
+    let (workload, _) = view.tally.holds.iter().find(|(_, hold)| matches!(hold, HoldReason::Invalid))?;
     Some(format!("{} {}", workload.kind, name_for(view.policy, workload)))
 }
 

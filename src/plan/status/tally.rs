@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    api::{Attention, WorkloadCounts},
+    api::{Attention, REFUSED_ANNOTATION, WorkloadCounts},
     diagnostics::Code,
-    index::{Fault, Namespace, Policy, PolicyId, SecretId, Workload, WorkloadId, WorkloadKind},
+    index::{Fault, Namespace, Policy, PolicyId, Rollout, SecretId, Workload, WorkloadId, WorkloadKind},
     plan::{
         attach::{self, Attached, Attachment, Part},
+        wave::{Wait, waits},
         workload::{Decision, HoldReason, WorkloadPlan, workload_findings},
     },
 };
@@ -33,6 +34,7 @@ struct Share {
     pending: bool,
     overridden: bool,
     stale: bool,
+    restarting: bool,
     has_container: bool,
     /// Positions of the targets that mean the workload.
     targets: Vec<usize>,
@@ -42,6 +44,8 @@ struct Share {
     secret: Option<SecretId>,
     hold: Option<HoldReason>,
     fault: Option<Fault>,
+    /// What its pods said when the configuration in force was taken back.
+    reverted: Option<String>,
     beaten: Option<Beaten>,
     overriding: Vec<PolicyId>,
     entries: Vec<(u8, Attention)>,
@@ -50,18 +54,22 @@ struct Share {
 /// Everything that the status of a policy says about workloads.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    shares: BTreeMap<WorkloadId, Share>,
+    shares: BTreeMap<WorkloadId, Box<Share>>,
     pub(super) counts: WorkloadCounts,
     /// Workloads for which the policy comes first.
     pub(super) won: usize,
     /// Those of them that have a selected container.
     pub(super) with_container: usize,
+    /// Those of them that are replacing their pods.
+    pub(super) restarting: usize,
     targets: BTreeMap<usize, usize>,
     containers: BTreeMap<usize, usize>,
-    pub(super) services: BTreeMap<String, BTreeSet<WorkloadId>>,
+    /// A list, because most services are of one workload.
+    pub(super) services: BTreeMap<String, Vec<WorkloadId>>,
     pub(super) secrets: BTreeMap<SecretId, usize>,
     pub(super) holds: BTreeMap<WorkloadId, HoldReason>,
     pub(super) faults: BTreeMap<WorkloadId, Fault>,
+    pub(super) reverted: BTreeMap<WorkloadId, String>,
     pub(super) beaten: BTreeMap<Beaten, BTreeSet<WorkloadId>>,
     pub(super) overriding: BTreeMap<PolicyId, BTreeSet<WorkloadId>>,
     pub(super) entries: BTreeSet<(u8, Attention, WorkloadId)>,
@@ -75,7 +83,7 @@ impl Tally {
         (policy, workload, plan): (&Policy, &Workload, &WorkloadPlan),
         beaten: Option<Beaten>,
     ) -> bool {
-        let share = share(namespace, policy, workload, plan, beaten);
+        let share = Box::new(share(namespace, policy, workload, plan, beaten));
         if self.shares.get(&workload.id) == Some(&share) {
             return false;
         }
@@ -121,6 +129,8 @@ impl Tally {
         counts.pending += one(share.pending);
         counts.overridden += one(share.overridden);
         counts.stale += one(share.stale);
+        counts.reverted += one(share.reverted.is_some());
+        add(&mut self.restarting, share.restarting, by);
         add(&mut self.won, share.won, by);
         add(&mut self.with_container, share.won && share.has_container, by);
         share.targets.iter().for_each(|target| tick(&mut self.targets, *target, by));
@@ -128,7 +138,8 @@ impl Tally {
         share.secret.iter().for_each(|secret| tick(&mut self.secrets, secret.clone(), by));
         set(&mut self.holds, id, share.hold.clone(), by);
         set(&mut self.faults, id, share.fault.clone(), by);
-        share.service.iter().for_each(|service| file(&mut self.services, service.clone(), id, by));
+        set(&mut self.reverted, id, share.reverted.clone(), by);
+        share.service.iter().for_each(|service| list(&mut self.services, service, id, by));
         share.beaten.iter().for_each(|beaten| file(&mut self.beaten, beaten.clone(), id, by));
         share.overriding.iter().for_each(|policy| file(&mut self.overriding, policy.clone(), id, by));
         for (rank, entry) in &share.entries {
@@ -178,6 +189,21 @@ fn file<K: Ord>(map: &mut BTreeMap<K, BTreeSet<WorkloadId>>, key: K, id: &Worklo
     }
 }
 
+/// The same for lists, which stay sorted.
+fn list(map: &mut BTreeMap<String, Vec<WorkloadId>>, key: &str, id: &WorkloadId, by: i64) {
+    if by > 0 {
+        let ids = map.entry(key.to_owned()).or_insert_with(|| Vec::with_capacity(1));
+        if let Err(place) = ids.binary_search(id) {
+            ids.insert(place, id.clone());
+        }
+    } else if let Some(ids) = map.get_mut(key) {
+        ids.retain(|known| known != id);
+        if ids.is_empty() {
+            map.remove(key);
+        }
+    }
+}
+
 /// What a workload contributes to a policy that is attached to it, first or not, or whose overrides hold for it.
 fn share(
     namespace: &Namespace,
@@ -200,6 +226,7 @@ fn share(
     }
     let aged = Aged::of(namespace, workload, plan);
     share.in_place = match plan.decision {
+        _ if plan.refused => false,
         Decision::Inject => plan.sets_anything() && !plan.needs_write,
         Decision::Hold(_) => workload.is_held(),
         Decision::AtPods => aged.all == 0 || aged.older + aged.without < aged.all,
@@ -207,6 +234,8 @@ fn share(
     };
     share.stale = aged.is_stale();
     share.pending = plan.needs_write;
+    share.restarting = !plan.needs_write && workload.rollout.is_under_way();
+    share.reverted = workload.refusal().filter(|_| plan.refused).map(|refusal| sentence(&refusal.because));
     share.overridden = plan.is_overridden();
     // Of a pod that is there, its containers are not known.
     share.has_container = !plan.containers.is_empty() || workload.id.kind == WorkloadKind::Pod;
@@ -243,7 +272,7 @@ impl Aged {
         let mut aged = Self::default();
         for given in namespace.pods.configurations(&workload.id).filter(|_| is_meant) {
             aged.all += 1;
-            match (given, plan.configuration.as_deref()) {
+            match (given, plan.configuration.as_deref().filter(|_| !plan.refused)) {
                 (None, Some(_)) => aged.without += 1,
                 (given, wanted) if given != wanted => aged.older += 1,
                 _ => {}
@@ -293,6 +322,12 @@ fn entries(policy: &Policy, workload: &Workload, plan: &WorkloadPlan, fault: Opt
     };
     let mut entries = Vec::new();
     entries.extend(fault.map(|fault| (0, entry(&fault.reason, fault.message.clone()))));
+    if let Some(refusal) = workload.refusal().filter(|_| plan.refused) {
+        let cure = "Change the policy; or, to try the same once more, remove the annotation";
+        let message = format!("{} {cure} {REFUSED_ANNOTATION}.", sentence(&refusal.because));
+        entries.push((0, entry("Reverted", message)));
+    }
+    entries.extend(waiting(workload, plan).map(|(reason, message)| (4, entry(reason, message.to_owned()))));
     if let Decision::Hold(HoldReason::Discord(code, fields)) = &plan.decision {
         let message = format!("{}: {} ({}); it stays as it is.", code, code.message(), fields.join(", "));
         entries.push((1, entry("SettingsDisagree", message)));
@@ -312,6 +347,27 @@ fn entries(policy: &Policy, workload: &Workload, plan: &WorkloadPlan, fault: Opt
         entries.push((rank, entry(reason, finding.message)));
     }
     entries
+}
+
+/// Why a workload that is to be injected is not among the first.
+fn waiting(workload: &Workload, plan: &WorkloadPlan) -> Option<(&'static str, &'static str)> {
+    match (waits(workload, plan), workload.rollout) {
+        (Some(Wait::Paused), _) => Some(("Paused", "Its rollout is paused: it is injected when it is resumed.")),
+        (Some(Wait::RolloutUnderWay), _) => {
+            Some(("RolloutUnderWay", "A rollout is under way: it is injected when that is complete."))
+        }
+        (None, Rollout::Unhealthy { .. }) if plan.needs_write && !plan.withdraws() => {
+            Some(("Unhealthy", "Not all of its pods are available: it is injected after those that run well."))
+        }
+        _ => None,
+    }
+}
+
+/// What pods say, with an end.
+fn sentence(said: &str) -> String {
+    let said = said.trim();
+    let is_whole = said.is_empty() || said.ends_with(['.', '!', '?']);
+    if is_whole { said.to_owned() } else { format!("{said}.") }
 }
 
 impl Beaten {
