@@ -137,6 +137,7 @@ async fn free(context: &Context, id: &WorkloadId, pods: &[(String, String)]) -> 
             Ok(()) | Err(ApplyError::Gone) => {
                 tracing::info!(workload = %id, pod = name, "deleted a pod that cannot run");
             }
+            Err(ApplyError::NotLeading) => return Reconciled::new(Outcome::Done, None),
             Err(error) => {
                 tracing::warn!(workload = %id, pod = name, %error, "a pod that cannot run could not be deleted");
                 return Reconciled::new(Outcome::Failed, None);

@@ -299,7 +299,8 @@ impl<'a> Case<'a> {
         let workload = &self.evidence.workload;
         if self.is_deployment() {
             let failure = condition(workload, "ReplicaFailure").filter(|failure| text(failure, "/status") == "True")?;
-            let since = time(failure, "/lastTransitionTime")?;
+            // What failed before the write has another reason, until it goes on failing after it.
+            let since = time(failure, "/lastTransitionTime").max(self.written())?;
             let said = format!("{}: {}", text(failure, "/reason"), text(failure, "/message"));
             return (self.now.duration_since(since) >= CREATION_GRACE).then_some(said);
         }

@@ -164,6 +164,9 @@ fn pods_that_cannot_be_started_made_or_scheduled() {
     assert_eq!(judged(&refused), Verdict::Guilty("FailedCreate: denied the request".into()));
     refused.workload["status"]["conditions"] = json!([failure("2026-01-01T12:04:50Z")]);
     assert_eq!(judged(&refused), Verdict::Open, "so have webhooks");
+    refused.workload["status"]["conditions"] = json!([failure(BEFORE)]);
+    refused.workload["metadata"]["managedFields"][0]["time"] = json!("2026-01-01T12:04:50Z");
+    assert_eq!(judged(&refused), Verdict::Open, "it failed long before, and nothing is known of what came now");
 
     let mut late = broken();
     let unscheduled = json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]});
