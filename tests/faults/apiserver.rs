@@ -48,7 +48,8 @@ async fn the_api_server_is_killed_and_comes_back() {
 
 #[tokio::test]
 async fn etcd_answers_nothing_for_half_a_minute() {
-    let plane = ControlPlane::start().await;
+    // Answered with 504 while etcd is away, and not only late.
+    let plane = ControlPlane::start_with(&["--request-timeout=10s"]).await;
     install_crds(&plane);
     let mut ground = Ground::new(&plane, "etcd", 100).await;
     let mut operator = ground.world.operator(&["--leader-elect=true"]).await;
