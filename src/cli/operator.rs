@@ -89,7 +89,10 @@ impl OperatorError {
 }
 
 pub(super) fn run(args: &Args) -> Exit {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(OperatorError::Runtime);
+    // Two at least, so that the webhook answers while a large change is planned; few, because each has memory of its own.
+    let workers = std::thread::available_parallelism().map_or(2, |processors| processors.get().clamp(2, 8));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    let runtime = runtime.map_err(OperatorError::Runtime);
     match runtime.and_then(|runtime| runtime.block_on(operate(args))) {
         Ok(()) => Exit::Success,
         Err(error) => fail(&error.to_string(), error.exit()),

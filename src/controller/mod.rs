@@ -2,38 +2,37 @@
 
 mod admission;
 mod collector;
+mod context;
 pub mod leader;
 mod measure;
 mod queue;
 mod reconcile;
 mod rollout;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use kube::Client;
-use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
     task::{self, JoinSet},
 };
 
 use crate::{
-    admission::{Admission, Injector},
+    admission::Admission,
     apply::{Announcement, Events, Leadership, Writer},
-    index::{
-        Change, CollectorId, Dirty, Index, PodHook, PolicyId, SecretId, SecretKeyId, Snapshot, Source, WorkloadId,
-    },
-    plan::{Planner, pod::plan_pod},
+    index::{Change, CollectorId, Dirty, Index, PodHook, PolicyId, SecretId, SecretKeyId, Source, WorkloadId},
     telemetry::metrics::Metrics,
     watch::{follow, sources},
 };
 
 pub use admission::{Managed, Repair};
+pub use context::Context;
 use queue::Queue;
 use reconcile::Reconciled;
 
@@ -103,111 +102,12 @@ pub struct Options {
     pub metrics: Arc<Metrics>,
 }
 
-/// What reconciles share.
-pub struct Context {
-    pub(crate) client: Client,
-    pub(crate) writer: Writer,
-    pub(crate) events: Events,
-    pub(crate) verify_secrets: bool,
-    pub(crate) ready_timeout: Duration,
-    pub(crate) admission: Option<Arc<Admission>>,
-    keeper: admission::Keeper,
-    leadership: Leadership,
-    pub(crate) metrics: Arc<Metrics>,
-    index: Mutex<Index>,
-    /// Taken after the index, never before it.
-    planner: Mutex<Planner>,
-}
-
-impl std::fmt::Debug for Context {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("verify_secrets", &self.verify_secrets).finish_non_exhaustive()
-    }
-}
-
-impl Context {
-    /// The index. Held for as long as it takes to plan a key, never across an await.
-    pub(crate) fn index(&self) -> MutexGuard<'_, Index> {
-        // A panic while planning leaves the index as it was before: planning does not change it.
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is known of every workload's part in the statuses of policies.
-    pub(crate) fn planner(&self) -> MutexGuard<'_, Planner> {
-        self.planner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes in a change; says what has to be looked at again.
-    pub(crate) fn take(&self, change: Change) -> Dirty {
-        let mut index = self.index();
-        let dirty = index.update(change);
-        self.planned(index.snapshot(), dirty)
-    }
-
-    /// Every key.
-    pub(crate) fn everything(&self) -> Dirty {
-        let index = self.index();
-        let mut dirty = self.planned(index.snapshot(), index.everything());
-        self.planner().recall(&mut dirty.starts);
-        dirty
-    }
-
-    /// A key has ended, and what was learnt from it was taken in: others may begin.
-    fn ended(&self, key: &Key, was_cut_off: bool) -> (bool, Dirty) {
-        let Key::Workload(id) = key else { return (false, Dirty::default()) };
-        let (again, starts) = self.planner().end(id, was_cut_off);
-        (again, Dirty { starts, ..Dirty::default() })
-    }
-
-    /// The pods of a workload do not run, and the operator has nothing to do with it.
-    pub(crate) fn absolve(&self, id: &WorkloadId) -> Dirty {
-        let index = self.index();
-        self.planner().absolve(index.snapshot(), id)
-    }
-
-    /// With what the plans of the workloads touch. A panic while planning must not end the process, which would meet the same
-    /// object again at once.
-    fn planned(&self, snapshot: &Snapshot, mut dirty: Dirty) -> Dirty {
-        let mut planner = self.planner();
-        let update = AssertUnwindSafe(|| planner.update(snapshot, &mut dirty));
-        if catch_unwind(update).is_err() {
-            tracing::error!("planning panicked");
-        }
-        dirty
-    }
-
-    /// Whether this process still may write: a reconcile with several writes asks before each of them.
-    pub(crate) fn leads(&self) -> bool {
-        self.leadership.leads()
-    }
-
-    /// The sources that were not heard of yet; empty once the caches are synced.
-    pub fn awaited(&self) -> Vec<Source> {
-        self.index().awaited().cloned().collect()
-    }
-}
-
 /// Where pods are looked at before anything was written.
 fn hook(options: &Options) -> PodHook {
     match (&options.admission, &options.managed) {
         (Some(_), None) => PodHook::Unmanaged,
         (Some(admission), Some(_)) if admission.options().reach.is_some() => PodHook::In(BTreeSet::new()),
         _ => PodHook::Off,
-    }
-}
-
-impl Injector for Context {
-    fn inject(&self, namespace: &str, pod: &Value) -> Vec<Value> {
-        let index = self.index();
-        // Planned without the policies, a pod would get the wrong settings for the rest of its life.
-        if !index.is_synced() {
-            return Vec::new();
-        }
-        let planned = plan_pod(index.snapshot(), namespace, pod);
-        drop(index);
-        let Some(planned) = planned else { return Vec::new() };
-        tracing::debug!(workload = %planned.workload, "a pod is injected");
-        planned.operations
     }
 }
 

@@ -70,7 +70,7 @@ pub fn plan(snapshot: &Snapshot) -> (Plan, Vec<Diagnostic>) {
     let mut planner = Planner::default();
     let workloads = || snapshot.namespaces.values().flat_map(|namespace| namespace.workloads.keys().cloned());
     let mut everything = Dirty { workloads: workloads().collect(), ..Dirty::default() };
-    planner.update_with(snapshot, &mut everything, |workload, planned| {
+    planner.plan_with(snapshot, &mut everything, |workload, planned| {
         findings.extend(workload_findings(workload, &planned));
         if planned.is_relevant(workload) {
             plan.workloads.insert(workload.id.clone(), planned);

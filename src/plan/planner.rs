@@ -18,6 +18,8 @@ use crate::index::{Dirty, Policy, PolicyId, Rollout, SecretId, Snapshot, Workloa
 pub struct Planner {
     tallies: BTreeMap<PolicyId, Tally>,
     waves: BTreeMap<Group, Wave>,
+    /// Waves in which places have changed since they were offered last.
+    touched: BTreeSet<Group>,
     /// Workloads that did not run well when they were written last, where no object says so any more.
     frail: BTreeSet<WorkloadId>,
     /// Workloads whose pods do not run for reasons that are not the operator's.
@@ -40,25 +42,34 @@ struct Known {
 impl Planner {
     /// Takes in what has changed, and adds what that touches: statuses of policies, collectors, Secrets to look at.
     pub fn update(&mut self, snapshot: &Snapshot, dirty: &mut Dirty) {
-        self.update_with(snapshot, dirty, |_, _| ());
+        self.plan(snapshot, dirty);
+        self.offer(&mut dirty.starts);
     }
 
-    /// The same, and hands on the plan of every workload that was planned.
-    pub(super) fn update_with(
+    /// [`Self::update`] without saying who may begin: of a change that is taken in piece by piece only its end tells.
+    pub fn plan(&mut self, snapshot: &Snapshot, dirty: &mut Dirty) {
+        self.plan_with(snapshot, dirty, |_, _| ());
+    }
+
+    /// Adds who may begin after what was planned.
+    pub fn offer(&mut self, starts: &mut BTreeSet<WorkloadId>) {
+        for group in std::mem::take(&mut self.touched) {
+            self.offer_in(&group, starts);
+        }
+    }
+
+    /// [`Self::plan`], and hands on the plan of every workload.
+    pub(super) fn plan_with(
         &mut self,
         snapshot: &Snapshot,
         dirty: &mut Dirty,
         mut planned: impl FnMut(&Workload, WorkloadPlan),
     ) {
         let workloads: BTreeSet<WorkloadId> = dirty.workloads.union(&dirty.reports).cloned().collect();
-        let mut touched = BTreeSet::new();
         for id in workloads {
-            if let Some((workload, plan)) = self.workload(snapshot, &id, dirty, &mut touched) {
+            if let Some((workload, plan)) = self.workload(snapshot, &id, dirty) {
                 planned(workload, plan);
             }
-        }
-        for group in touched {
-            self.offer(&group, &mut dirty.starts);
         }
         // Of a policy that is gone nothing is to be said.
         dirty.policies.retain(|id| snapshot.policy(id).is_some());
@@ -69,7 +80,6 @@ impl Planner {
         snapshot: &'a Snapshot,
         id: &WorkloadId,
         dirty: &mut Dirty,
-        touched: &mut BTreeSet<Group>,
     ) -> Option<(&'a Workload, WorkloadPlan)> {
         let mut before = self.known.remove(id).unwrap_or_default();
         let group_before = before.group.take();
@@ -77,7 +87,7 @@ impl Planner {
         let found = namespace.and_then(|namespace| Some((namespace, namespace.workloads.get(id)?)));
         let Some((namespace, workload)) = found else {
             self.leave(id, &before.policies, dirty);
-            self.leave_wave(id, group_before, touched);
+            self.leave_wave(id, group_before);
             self.frail.remove(id);
             self.absolved.remove(id);
             if before.service != 0 {
@@ -94,12 +104,12 @@ impl Planner {
         let stand = Stand::of(workload, &plan, is_faulty, is_absolved);
         let group = (stand != Stand::Idle || plan.refused).then(|| Group::of(workload, &plan));
         if group_before != group {
-            self.leave_wave(id, group_before, touched);
+            self.leave_wave(id, group_before);
         }
         if let Some(group) = &group {
             let wave = self.waves.entry(group.clone()).or_default();
             wave.place(id, stand, plan.refused, dirty.workloads.contains(id));
-            touched.insert(group.clone());
+            self.touched.insert(group.clone());
         }
         if plan.is_watched(workload) {
             dirty.checks.insert(id.clone());
@@ -144,15 +154,15 @@ impl Planner {
         }
     }
 
-    fn leave_wave(&mut self, id: &WorkloadId, group: Option<Group>, touched: &mut BTreeSet<Group>) {
+    fn leave_wave(&mut self, id: &WorkloadId, group: Option<Group>) {
         let Some(group) = group else { return };
         if let Some(wave) = self.waves.get_mut(&group) {
             wave.place(id, Stand::Idle, false, true);
         }
-        touched.insert(group);
+        self.touched.insert(group);
     }
 
-    fn offer(&mut self, group: &Group, starts: &mut BTreeSet<WorkloadId>) {
+    fn offer_in(&mut self, group: &Group, starts: &mut BTreeSet<WorkloadId>) {
         let Some(wave) = self.waves.get_mut(group) else { return };
         wave.offer(starts);
         if wave.is_empty() {
@@ -211,7 +221,7 @@ impl Planner {
         });
         let groups: Vec<Group> = ended.collect();
         for group in &groups {
-            self.offer(group, &mut starts);
+            self.offer_in(group, &mut starts);
         }
         (again, starts)
     }
@@ -223,7 +233,7 @@ impl Planner {
             if let Some(wave) = self.waves.get_mut(&group) {
                 wave.recall();
             }
-            self.offer(&group, starts);
+            self.offer_in(&group, starts);
         }
     }
 

@@ -120,7 +120,7 @@ async fn make(client: &Client, prefix: &str, number: usize) -> Result<(), kube::
     let mut value = deployment(prefix, number);
     let namespace = namespace(prefix, number);
     let (api, name) = (api(client, "Deployment", &namespace), format!("service-{number:05}"));
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         value["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = value.to_string().into();
         let parameters =
             PostParams { field_manager: Some("kubectl-client-side-apply".to_owned()), ..PostParams::default() };

@@ -22,7 +22,7 @@ use crate::support::{ControlPlane, Mark, Operator, Scrape, eventually};
 use crate::table::{Figures, Promise, number};
 
 /// The longest that one phase may take: an API server on a slow machine.
-const PHASE: Duration = Duration::from_secs(900);
+const PHASE: Duration = Duration::from_secs(3_600);
 /// Reconciles of the operator that run at the same time: the bare loop is as wide.
 const CONCURRENCY: usize = 8;
 /// Deployments of the bare loop.
@@ -136,7 +136,7 @@ impl Run<'_> {
     async fn converge(&mut self, port: u16) -> Operator {
         say("cold convergence");
         let plane = self.world.plane;
-        let (mark, server) = (plane.audit_mark(), Usage::of(plane.apiserver_pid()));
+        let (mark, before) = (plane.audit_mark(), Usage::of(plane.apiserver_pid()));
         let start = Instant::now();
         let operator = self.spawn(port);
         let asking = self.ask_webhook(port).await;
@@ -160,16 +160,16 @@ impl Run<'_> {
         .await;
         let settled = start.elapsed();
         idle(&operator).await;
-        let (served, asked) = (Usage::of(plane.apiserver_pid()).cpu - server.cpu, asking.end());
+        let (served, asked) = (Usage::of(plane.apiserver_pid()).cpu - before.cpu, asking.end());
         let used = Usage::of(operator.pid());
         let scraped = scrape(&operator).expect("it answers");
         let requests = scraped.sum("rest_client_requests_total", &[]);
         let (cpu, memory) = (self.per_workload(used.cpu * 1e3), used.memory - self.empty.memory);
-        let (took_each, served) = (self.per_workload(took.as_secs_f64() * 1e3), self.per_workload(served * 1e3));
+        let (each, served) = (self.per_workload(took.as_secs_f64() * 1e3), self.per_workload(served * 1e3));
         let figures = &mut self.figures;
         figures.add("cold convergence: start of the operator to the last write, s", took.as_secs_f64(), Promise::Shown);
         figures.add("the same to the last status, s", settled.as_secs_f64(), Promise::Shown);
-        figures.add("time for each workload, ms", took_each, Promise::Grows(1.5));
+        figures.add("time for each workload, ms", each, Promise::Grows(1.5));
         figures.add("processor for each workload, ms: operator", cpu, Promise::Grows(1.5));
         figures.add("processor for each workload, ms: API server", served, Promise::Shown);
         figures.add("processor: API server for each second of the operator", served / cpu, Promise::Shown);
@@ -212,7 +212,7 @@ impl Run<'_> {
         let patches: Vec<Value> = self.patches().await;
         let kubeconfig = self.world.plane.folder().join(format!("{}-tracesteward.kubeconfig", self.world.home));
         let client = self.world.plane.client_for(&kubeconfig).await;
-        let server = Usage::of(self.world.plane.apiserver_pid());
+        let before = Usage::of(self.world.plane.apiserver_pid());
         let start = Instant::now();
         let writes = stream::iter(0..size.workloads).map(|number| {
             let (name, mut patch) = (format!("service-{number:05}"), patches[number % 2].clone());
@@ -222,7 +222,7 @@ impl Run<'_> {
         });
         writes.buffer_unordered(CONCURRENCY).try_collect::<()>().await.expect("all are written");
         let took = start.elapsed().as_secs_f64() * 1e3 / number;
-        let served = (Usage::of(self.world.plane.apiserver_pid()).cpu - server.cpu) * 1e3 / number;
+        let served = (Usage::of(self.world.plane.apiserver_pid()).cpu - before.cpu) * 1e3 / number;
         let of = |figures: &Figures, name: &str| {
             figures.0.iter().find(|known| known.name == name).map_or(0.0, |known| known.value)
         };
