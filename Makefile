@@ -34,6 +34,7 @@ fmt: ## format the code
 lint: ## check the format and run clippy; warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --test scale -- -D warnings
 
 .PHONY: test
 test: test-tools ## run the tests: pure ones, and those against a real control plane
@@ -72,7 +73,7 @@ bench: ## run the benchmarks
 
 # `make scale SIZES="200 1000" REST=30` for a first look
 .PHONY: scale
-scale: ## measure the operator with 1,000 and 10,000 Deployments on a real API server (20 minutes); SIZES="200 1000" REST=30
+scale: ## measure the operator with 1,000 and 10,000 Deployments on a real API server (half an hour); SIZES="200 1000" REST=30
 	@e2e/tools/build.sh $(TOOLS) $(PLANE) helm
 	$(CARGO) build --locked --profile bench --bin tracesteward
 	OPERATOR=$(abspath $(dir $(BUILT))/release/tracesteward) $(CARGO) test --locked --test scale -- $(SIZES) $(if $(REST),--rest $(REST))

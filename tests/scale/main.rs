@@ -1,5 +1,5 @@
 //! `make scale`: what the operator costs in large clusters, on a real API server. Prints a table for all sizes side by side, and
-//! fails where one of the promises that it names is broken. Not part of `cargo test`: it takes twenty minutes.
+//! fails where one of the promises that it names is broken. Not part of `cargo test`: it takes half an hour.
 //!
 //! Arguments: sizes (numbers of Deployments; 1000 10000), and `--rest SECONDS` (300).
 #![allow(
