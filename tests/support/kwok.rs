@@ -5,6 +5,10 @@
 //! process and no write, and each pod gets the same node each time.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -21,6 +25,9 @@ pub(crate) const NODE: &str = "simulated";
 
 /// How long a pod takes to become ready, or to fail, unless a test says otherwise.
 const STARTS_WITHIN: Duration = Duration::from_millis(300);
+
+/// How often it is looked after.
+const LOOKED_AFTER: Duration = Duration::from_millis(100);
 
 /// Gives pods their node. DaemonSets' pods too: theirs is the only one that there is.
 const BINDING: &str = r#"
@@ -200,7 +207,7 @@ pub(crate) fn has_label(name: &str, value: &str) -> String {
 /// kwok beside a control plane. Dropping it stops it: the pods stay as they are.
 pub(crate) struct Kwok<'a> {
     plane: &'a ControlPlane,
-    process: Option<Process>,
+    process: Arc<Mutex<Option<Process>>>,
     /// Which pods fail, and how: the first filter that matches counts.
     rules: Vec<(String, Failure)>,
     starts_within: Duration,
@@ -224,11 +231,13 @@ impl ControlPlane {
             (node.as_deref() == Some(NODE)).then_some(()).ok_or_else(|| format!("{node:?}"))
         })
         .await;
-        let mut kwok = Kwok { plane: self, process: None, rules: Vec::new(), starts_within: STARTS_WITHIN };
+        let process = Arc::default();
+        let mut kwok = Kwok { plane: self, process, rules: Vec::new(), starts_within: STARTS_WITHIN };
+        start_again(Arc::downgrade(&kwok.process), self.folder().to_owned());
         kwok.restart();
         let nodes: Api<Node> = Api::all(client);
         eventually("kwok has found the node", Duration::from_secs(60), || {
-            kwok.process.as_mut().expect("kwok runs").assert_alive();
+            kwok.process().as_mut().expect("kwok runs").assert_alive();
             let nodes = nodes.clone();
             async move {
                 let node = nodes.get(NODE).await.map_err(|error| error.to_string())?;
@@ -272,23 +281,20 @@ impl Kwok<'_> {
 
     /// Nothing happens to pods any longer, until [`Self::restart`].
     pub(crate) fn pause(&mut self) {
-        self.process.take();
+        self.process().take();
     }
 
     /// Starts kwok anew, with the present rules: it looks at all pods again.
     pub(crate) fn restart(&mut self) {
-        self.process.take();
         let folder = self.plane.folder();
-        let config = folder.join("kwok.yaml");
-        fs::write(&config, self.config()).expect("the configuration is written");
-        let mut command = std::process::Command::new(tool("kwok"));
-        command
-            .arg(format!("--config={}", config.display()))
-            .arg(format!("--kubeconfig={}", folder.join("kwok.kubeconfig").display()))
-            .args(["--manage-all-nodes", "--cidr=10.64.0.0/12", "--node-ip=127.0.0.1"])
-            .env("HOME", folder)
-            .env_remove("KUBECONFIG");
-        self.process = Some(Process::start("kwok", &command, &folder.join("kwok.log")));
+        let mut process = self.process();
+        process.take();
+        fs::write(config_file(folder), self.config()).expect("the configuration is written");
+        *process = Some(start(folder));
+    }
+
+    fn process(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn config(&self) -> String {
@@ -319,4 +325,40 @@ impl Kwok<'_> {
             .replace("@IS_READY@", &is_ready.to_string())
             .replace("@CONTAINER@", container)
     }
+}
+
+impl Drop for Kwok<'_> {
+    fn drop(&mut self) {
+        self.process().take();
+    }
+}
+
+fn config_file(folder: &Path) -> PathBuf {
+    folder.join("kwok.yaml")
+}
+
+fn start(folder: &Path) -> Process {
+    let mut command = Command::new(tool("kwok"));
+    command
+        .arg(format!("--config={}", config_file(folder).display()))
+        .arg(format!("--kubeconfig={}", folder.join("kwok.kubeconfig").display()))
+        .args(["--manage-all-nodes", "--cidr=10.64.0.0/12", "--node-ip=127.0.0.1"])
+        .env("HOME", folder)
+        .env_remove("KUBECONFIG");
+    Process::start("kwok", &command, &folder.join("kwok.log"))
+}
+
+/// Looks after kwok for as long as it is wanted. kwok 0.8 ends now and then as it starts: the stages of the node and those of pods write
+/// to one map at the same time when both are looked at first.
+fn start_again(process: Weak<Mutex<Option<Process>>>, folder: PathBuf) {
+    thread::spawn(move || {
+        while let Some(process) = process.upgrade() {
+            let mut process = process.lock().unwrap_or_else(PoisonError::into_inner);
+            if process.as_mut().is_some_and(|kwok| kwok.exited().is_some() && kwok.logs().contains("concurrent map")) {
+                *process = Some(start(&folder));
+            }
+            drop(process);
+            thread::sleep(LOOKED_AFTER);
+        }
+    });
 }
