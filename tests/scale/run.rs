@@ -377,8 +377,8 @@ impl Run<'_> {
 
     /// Until the leader has looked at every workload, and is idle.
     async fn until_all_seen(&self, operator: &Operator) {
-        eventually("every workload was looked at", PHASE, async || {
-            let seen = scrape(operator)?.sum("controller_runtime_reconcile_total", &[("controller", "workload")]);
+        eventually("every workload is known", PHASE, async || {
+            let seen = scrape(operator)?.sum("tracesteward_workloads", &[("state", "injected")]);
             (seen >= self.workloads()).then_some(()).ok_or_else(|| seen.to_string())
         })
         .await;
