@@ -8,7 +8,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use tokio::sync::watch;
-use tower::layer::layer_fn;
+use tower::{layer::layer_fn, timeout::TimeoutLayer};
 
 use super::{Exit, output::fail, webhook::WebhookArgs};
 use crate::{
@@ -57,6 +57,11 @@ pub(super) struct Args {
     webhook: WebhookArgs,
 }
 
+/// How long the API server may take to begin an answer, which includes what is tried again: more than it gives itself
+/// (`--request-timeout`, a minute).
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(65);
+/// How long nothing may come on a connection that waits for something: more than the five minutes of a watch.
+const READ_TIMEOUT: Duration = Duration::from_secs(330);
 /// How long a connection to the API server may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -164,7 +169,8 @@ fn no_cluster(error: impl std::fmt::Display) -> OperatorError {
 
 fn connected(config: Config, metrics: &Metrics) -> Result<Client, OperatorError> {
     let builder = ClientBuilder::try_from(config).map_err(no_cluster)?;
-    Ok(builder.with_layer(&layer_fn(metrics.layer())).build())
+    // A list or a watch that is accepted and never answered would be waited for for ever, and nothing seen meanwhile.
+    Ok(builder.with_layer(&layer_fn(metrics.layer())).with_layer(&TimeoutLayer::new(ANSWER_TIMEOUT)).build())
 }
 
 async fn config(kubeconfig: Option<&PathBuf>) -> Result<Config, OperatorError> {
@@ -177,6 +183,8 @@ async fn config(kubeconfig: Option<&PathBuf>) -> Result<Config, OperatorError> {
         None => Config::infer().await.map_err(no_cluster)?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(READ_TIMEOUT);
+    config.reset_reader_on_write = true;
     Ok(config)
 }
 

@@ -1,6 +1,7 @@
 //! What reconciles share: the index, and the plan that is kept up to date with it.
 
 use std::{
+    collections::BTreeSet,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -94,7 +95,9 @@ impl Context {
         let (workloads, reports) = (mem::take(&mut dirty.workloads), mem::take(&mut dirty.reports));
         let mut all = workloads.union(&reports).cloned().peekable();
         loop {
-            dirty.workloads = all.by_ref().take(PIECE).collect();
+            let piece: BTreeSet<WorkloadId> = all.by_ref().take(PIECE).collect();
+            // Whether it may be another plan, or only another report, counts.
+            (dirty.workloads, dirty.reports) = piece.into_iter().partition(|id| workloads.contains(id));
             self.plan_piece(index.snapshot(), &mut dirty);
             if all.peek().is_none() {
                 // Who may begin is known once all have their places.

@@ -21,6 +21,8 @@ const SECRET_RECHECK: Duration = Duration::from_secs(300);
 
 /// How long a reconcile may take: an API server that does not answer must not hold a key for ever.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a status waits for the rest of a change.
+const UNFINISHED: Duration = Duration::from_millis(50);
 
 /// What a reconcile leaves behind.
 pub(super) struct Reconciled {
@@ -70,6 +72,7 @@ struct WorkloadWrite {
     workload: Arc<Workload>,
     patch: Value,
     withdraws: bool,
+    restarts: bool,
     is_in_two_steps: bool,
     policy: Option<PolicyId>,
 }
@@ -82,9 +85,12 @@ async fn workload(context: &Context, id: &WorkloadId) -> Reconciled {
             context.metrics.written();
             let changes = complete(context, &write, change).await;
             tracing::info!(workload = %id, policy = by, withdraws = write.withdraws, "written");
-            let (reason, what) =
-                if write.withdraws { ("TracingWithdrawn", "taken out") } else { ("TracingInjected", "set") };
-            let note = format!("The variables of tracing were {what} ({by}).");
+            let (reason, what) = match (write.restarts, write.withdraws) {
+                (true, _) => ("TracingInjected", "Pods are replaced, so that new ones get the variables of tracing"),
+                (false, true) => ("TracingWithdrawn", "The variables of tracing were taken out"),
+                (false, false) => ("TracingInjected", "The variables of tracing were set"),
+            };
+            let note = format!("{what} ({by}).");
             let announcement = Some(Announcement::on_workload(&write.workload, reason, note));
             Reconciled { announcement, ..Reconciled::new(Outcome::Done, changes) }
         }
@@ -136,12 +142,17 @@ fn plan_write(context: &Context, id: &WorkloadId) -> Option<WorkloadWrite> {
         workload: Arc::clone(workload),
         patch: planned.intended(workload),
         withdraws: planned.withdraws(),
+        restarts: planned.restart.is_some(),
         is_in_two_steps: workload.is_rolled_back(),
         policy: planned.winner,
     })
 }
 
 async fn policy(context: &Context, id: &PolicyId) -> Reconciled {
+    // A part of what is to be said would be taken for the whole.
+    if context.planner().is_unfinished() {
+        return Reconciled::new(Outcome::Again(UNFINISHED), None);
+    }
     let Some((policy, status)) = plan_status(context, id) else { return Reconciled::new(Outcome::Done, None) };
     match apply_status(&context.writer, &policy, &status).await {
         Ok(change) => {

@@ -10,8 +10,8 @@ use crate::{
     apply::{Announcement, ApplyError, apply_workload, delete_pod},
     index::{Workload, WorkloadId},
     plan::{
-        apply_patch, configuration, plan_workload, refusal_patch,
-        verdict::{Evidence, Verdict, left_over, verdict},
+        Decision, WorkloadPlan, apply_patch, configuration, plan_workload, refusal_patch,
+        verdict::{Evidence, Verdict, is_stuck, left_over, verdict},
     },
     watch::evidence,
 };
@@ -35,7 +35,7 @@ struct Remedy {
 }
 
 pub(super) async fn look(context: &Context, id: &WorkloadId) -> Reconciled {
-    if !is_watched(context, id) {
+    if !is_of_interest(context, id) {
         return Reconciled::new(Outcome::Done, None);
     }
     let mut evidence = match evidence(&context.client, id).await {
@@ -47,20 +47,24 @@ pub(super) async fn look(context: &Context, id: &WorkloadId) -> Reconciled {
         }
     };
     evidence.was_frail = context.planner().was_frail(id);
+    let absolved = |outcome| Reconciled { absolved: Some(id.clone()), ..Reconciled::new(outcome, None) };
     match judge(context, id, &evidence) {
         Judged::Again(after) => Reconciled::new(Outcome::Again(after), None),
         Judged::Done => Reconciled::new(Outcome::Done, None),
         Judged::Remedy(remedy) => apply(context, id, remedy).await,
-        Judged::Innocent => Reconciled { absolved: Some(id.clone()), ..Reconciled::new(Outcome::Again(SELDOM), None) },
+        Judged::Innocent => absolved(Outcome::Again(SELDOM)),
+        Judged::Over => absolved(Outcome::Done),
         Judged::LeftOver(pods) => free(context, id, &pods).await,
     }
 }
 
-fn is_watched(context: &Context, id: &WorkloadId) -> bool {
+/// Whether it is watched, or others wait for it.
+fn is_of_interest(context: &Context, id: &WorkloadId) -> bool {
     let index = context.index();
     let snapshot = index.snapshot();
     let found = snapshot.namespaces.get(&id.namespace).and_then(|home| Some((home, home.workloads.get(id)?)));
     found.is_some_and(|(home, workload)| plan_workload(snapshot, home, workload).is_watched(workload))
+        || context.planner().counts(id)
 }
 
 enum Judged {
@@ -68,6 +72,8 @@ enum Judged {
     Again(Duration),
     /// Nothing to do with the operator.
     Innocent,
+    /// The same, for good.
+    Over,
     Remedy(Remedy),
     /// Pods by name and uid.
     LeftOver(Vec<(String, String)>),
@@ -78,38 +84,61 @@ fn judge(context: &Context, id: &WorkloadId, evidence: &Evidence) -> Judged {
     let snapshot = index.snapshot();
     let Some(home) = snapshot.namespaces.get(&id.namespace) else { return Judged::Done };
     let Some(workload) = home.workloads.get(id) else { return Judged::Done };
+    // What was read belongs to another template than what is planned.
+    if evidence.workload.pointer("/metadata/generation").and_then(Value::as_i64) != Some(workload.generation) {
+        return Judged::Again(FIRST_LOOK);
+    }
     let plan = plan_workload(snapshot, home, workload);
-    if !plan.is_watched(workload) {
+    let (is_watched, is_halted) = (plan.is_watched(workload), context.planner().is_halted(id));
+    if !is_watched && !context.planner().counts(id) {
         return Judged::Done;
     }
-    let left_over = left_over(workload, &plan, evidence, Timestamp::now());
+    let now = Timestamp::now();
+    let left_over = left_over(workload, &plan, evidence, is_halted, now);
     if !left_over.is_empty() {
         return Judged::LeftOver(left_over);
     }
-    if plan.refused {
-        return Judged::Again(AGAIN);
+    if plan.refused || !is_watched {
+        return if is_stuck(workload, evidence, now) { Judged::Innocent } else { Judged::Again(AGAIN) };
     }
-    let because = match verdict(workload, evidence, Timestamp::now()) {
+    let because = match verdict(workload, evidence, now) {
         Verdict::Open => return Judged::Again(AGAIN),
         Verdict::Innocent(why) => {
             tracing::debug!(workload = %id, why, "new pods do not run, and the injection is not to blame");
             return Judged::Innocent;
         }
+        Verdict::Over => return Judged::Over,
         Verdict::Guilty(because) => because,
     };
+    let configuration = configuration(snapshot, home, workload);
+    remedy(workload, &plan, is_halted, configuration, &because).map_or(Judged::Done, Judged::Remedy)
+}
+
+/// What is done about settings that pods do not run with.
+fn remedy(
+    workload: &Arc<Workload>,
+    plan: &WorkloadPlan,
+    is_halted: bool,
+    configuration: Option<String>,
+    because: &str,
+) -> Option<Remedy> {
     let workload = Arc::clone(workload);
-    // What broke it is no longer meant: what is meant now need not wait for it.
-    if plan.needs_write {
-        // Unless that has broken another one: then nothing is to be in it for now.
-        let patch =
-            if context.planner().is_halted(id) { apply_patch(&workload, &[]) } else { plan.intended(&workload) };
-        let note = format!("The settings were replaced while new pods did not run with them: {because}");
-        return Judged::Remedy(Remedy { workload, patch, reason: "TracingInjected", note });
+    let is_meant = !plan.needs_write && !matches!(plan.decision, Decision::Hold(_));
+    if is_meant {
+        let patch = refusal_patch(&workload, &configuration?, because);
+        let note = format!("New pods did not run with what was injected, and it was taken out: {because}");
+        return Some(Remedy { workload, patch, reason: REVERTED, note });
     }
-    let Some(configuration) = configuration(snapshot, home, &workload) else { return Judged::Done };
-    let patch = refusal_patch(&workload, &configuration, &because);
-    let note = format!("New pods did not run with what was injected, and it was taken out: {because}");
-    Judged::Remedy(Remedy { workload, patch, reason: REVERTED, note })
+    // What broke it is no longer meant: what is meant now need not wait for it.
+    if plan.needs_write && !is_halted {
+        let patch = plan.intended(&workload);
+        let note = format!("The settings were replaced while new pods did not run with them: {because}");
+        return Some(Remedy { workload, patch, reason: "TracingInjected", note });
+    }
+    // Unless that has broken another one, or it is not known what is meant: then nothing is to be in it for now.
+    let patch = apply_patch(&workload, &[]);
+    let note = format!("New pods did not run with the settings of before, and they were taken out: {because}");
+    Some(Remedy { workload, patch, reason: REVERTED, note })
 }
 
 async fn apply(context: &Context, id: &WorkloadId, remedy: Remedy) -> Reconciled {

@@ -112,6 +112,7 @@ struct Entry {
     manager: Option<String>,
     operation: Option<String>,
     subresource: Option<String>,
+    time: Option<Time>,
     fields_v1: Option<Held>,
 }
 
@@ -121,6 +122,7 @@ impl Entry {
             manager: self.manager,
             operation: self.operation,
             subresource: self.subresource,
+            time: self.time,
             fields_v1: self.fields_v1.map(|Held(fields)| FieldsV1(fields)),
             ..ManagedFieldsEntry::default()
         }

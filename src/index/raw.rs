@@ -9,7 +9,7 @@ use k8s_openapi::{
         apps::v1::{DaemonSet, Deployment, StatefulSet},
         batch::v1::{CronJob, Job},
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use kube::Resource;
 use serde::Deserialize;
@@ -88,7 +88,7 @@ macro_rules! raw {
 
             fn into_parts(self) -> RawParts {
                 let $value = self.spec;
-                let rollout = rollout(Self::KIND, self.metadata.generation, $pace, &self.status);
+                let rollout = rollout(Self::KIND, &self.metadata, $pace, &self.status);
                 RawParts { meta: self.metadata, rollout, template: $template }
             }
         }
@@ -146,6 +146,9 @@ pub struct RawCondition {
     /// Why.
     #[serde(default)]
     pub reason: String,
+    /// When it was said last.
+    #[serde(default, rename = "lastUpdateTime")]
+    pub last_update_time: Option<Time>,
 }
 
 impl RawJob {

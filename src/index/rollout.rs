@@ -46,7 +46,8 @@ impl Rollout {
 }
 
 /// How a rollout stands.
-pub(super) fn rollout(kind: WorkloadKind, generation: Option<i64>, spec: &WorkloadSpec, status: &RawStatus) -> Rollout {
+pub(super) fn rollout(kind: WorkloadKind, meta: &ObjectMeta, spec: &WorkloadSpec, status: &RawStatus) -> Rollout {
+    let generation = meta.generation;
     let is_on_delete = spec.update_strategy.get("type").and_then(Value::as_str) == Some("OnDelete");
     let is_daemon_set = kind == WorkloadKind::DaemonSet;
     let wanted = if is_daemon_set { status.desired_number_scheduled } else { spec.replicas.as_i64().unwrap_or(1) };
@@ -86,10 +87,27 @@ pub(super) fn rollout(kind: WorkloadKind, generation: Option<i64>, spec: &Worklo
         return Rollout::Unhealthy { gave_up: true };
     }
     // Also where more pods are wanted since, and cannot be had.
-    if is_observed && none_left && updated > 0 && says("True", "NewReplicaSetAvailable") {
+    if is_observed && none_left && has_ended(meta, status, updated > 0) {
         return Rollout::Unhealthy { gave_up: false };
     }
     Rollout::UnderWay { serving: available > 0, updated: all_updated }
+}
+
+/// Whether the last rollout of a Deployment has come to its end. Where a `ReplicaSet` is used again, its condition may be one of before,
+/// and nothing else says so: what was said before the operator's last write says nothing of it.
+fn has_ended(meta: &ObjectMeta, status: &RawStatus, any_updated: bool) -> bool {
+    let ended = status.conditions.iter().flatten().find(|known| {
+        (&*known.type_, &*known.status, &*known.reason) == ("Progressing", "True", "NewReplicaSetAvailable")
+    });
+    let entries = meta.managed_fields.iter().flatten();
+    let ours = entries.filter(|entry| entry.manager.as_deref() == Some(MANAGER_INJECTED));
+    let written = ours.filter_map(|entry| entry.time.as_ref()).max();
+    match (ended.map(|condition| condition.last_update_time.as_ref()), written) {
+        (None, _) => false,
+        (Some(_), None) | (Some(None), _) => any_updated,
+        // No rollout ends in the second in which it begins.
+        (Some(Some(said)), Some(written)) => said > written,
+    }
 }
 
 /// A configuration that was taken back in a workload.
@@ -162,7 +180,7 @@ mod tests {
     fn of(kind: WorkloadKind, spec: &Value, status: &Value) -> Rollout {
         let spec: WorkloadSpec = serde_json::from_value(spec.clone()).unwrap();
         let status: RawStatus = serde_json::from_value(status.clone()).unwrap();
-        rollout(kind, Some(2), &spec, &status)
+        rollout(kind, &ObjectMeta { generation: Some(2), ..ObjectMeta::default() }, &spec, &status)
     }
 
     fn counts(observed: i64, replicas: i64, updated: i64, available: i64) -> Value {
@@ -193,6 +211,30 @@ mod tests {
         let late = json!({"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"});
         assert_eq!(said(&late, counts(2, 4, 1, 3)), Rollout::Unhealthy { gave_up: true });
         assert_eq!(said(&late, counts(1, 4, 1, 3)), serving(true));
+    }
+
+    #[test]
+    fn a_condition_of_before_the_last_write_says_nothing_of_it() {
+        let ended = |said: &str, written: &str| {
+            let mut status = counts(2, 1, 0, 0);
+            status["replicas"] = json!(0);
+            status["conditions"] = json!([{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "lastUpdateTime": said}]);
+            let entry = json!({"manager": MANAGER_INJECTED, "operation": "Apply", "time": written});
+            let meta = serde_json::from_value(json!({"generation": 2, "managedFields": [entry]})).unwrap();
+            let (spec, status) = (json!({"replicas": 1}), serde_json::from_value(status).unwrap());
+            rollout(WorkloadKind::Deployment, &meta, &serde_json::from_value(spec).unwrap(), &status)
+        };
+        assert_eq!(
+            ended("2026-01-01T12:00:00Z", "2026-01-01T12:00:00Z"),
+            Rollout::UnderWay { serving: false, updated: false }
+        );
+        let (early, late) = ("2026-01-01T12:00:00Z", "2026-01-01T12:00:09Z");
+        assert_eq!(ended(late, early), Rollout::Unhealthy { gave_up: false }, "its pod is gone since");
+        assert_eq!(
+            ended(early, late),
+            Rollout::UnderWay { serving: false, updated: false },
+            "a ReplicaSet is used again"
+        );
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct Workload {
     pub pod: TemplateFacts,
     /// What is not to be said about it.
     pub ignored: Ignored,
+    /// Which version of its specification this is.
+    pub generation: i64,
     /// How far its controller is with the pod template.
     pub rollout: Rollout,
     /// What the operator has noted on it.
@@ -174,6 +176,7 @@ impl Workload {
             ),
             pod,
             ignored: Ignored::read(ignore.map(String::as_str).unwrap_or_default()),
+            generation: meta.generation.unwrap_or_default(),
             rollout: Rollout::default(),
             notes,
         }

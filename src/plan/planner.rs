@@ -22,8 +22,10 @@ pub struct Planner {
     touched: BTreeSet<Group>,
     /// Workloads that did not run well when they were written last, where no object says so any more.
     frail: BTreeSet<WorkloadId>,
-    /// Workloads whose pods do not run for reasons that are not the operator's.
-    absolved: BTreeSet<WorkloadId>,
+    /// Workloads whose pods do not run for reasons that are not the operator's, and the generation of which that is known.
+    absolved: BTreeMap<WorkloadId, i64>,
+    /// Whether only a part of a change was taken in: who may begin is not known, nor what is to be said of a policy.
+    is_unfinished: bool,
     known: BTreeMap<WorkloadId, Known>,
     planned: u64,
 }
@@ -48,11 +50,13 @@ impl Planner {
 
     /// [`Self::update`] without saying who may begin: of a change that is taken in piece by piece only its end tells.
     pub fn plan(&mut self, snapshot: &Snapshot, dirty: &mut Dirty) {
+        self.is_unfinished = true;
         self.plan_with(snapshot, dirty, |_, _| ());
     }
 
     /// Adds who may begin after what was planned.
     pub fn offer(&mut self, starts: &mut BTreeSet<WorkloadId>) {
+        self.is_unfinished = false;
         for group in std::mem::take(&mut self.touched) {
             self.offer_in(&group, starts);
         }
@@ -97,10 +101,10 @@ impl Planner {
         };
         self.planned += 1;
         let plan = plan_workload(snapshot, namespace, workload);
-        if workload.rollout == Rollout::Complete {
+        if workload.rollout == Rollout::Complete || self.absolved.get(id) != Some(&workload.generation) {
             self.absolved.remove(id);
         }
-        let (is_faulty, is_absolved) = (namespace.faults.contains_key(id), self.absolved.contains(id));
+        let (is_faulty, is_absolved) = (namespace.faults.contains_key(id), self.absolved.contains_key(id));
         let stand = Stand::of(workload, &plan, is_faulty, is_absolved);
         let group = (stand != Stand::Idle || plan.refused).then(|| Group::of(workload, &plan));
         if group_before != group {
@@ -111,7 +115,7 @@ impl Planner {
             wave.place(id, stand, plan.refused, dirty.workloads.contains(id));
             self.touched.insert(group.clone());
         }
-        if plan.is_watched(workload) {
+        if !is_absolved && (plan.is_watched(workload) || stand.counts()) {
             dirty.checks.insert(id.clone());
         }
         let attachment = attach::attached(snapshot, namespace, workload);
@@ -173,27 +177,49 @@ impl Planner {
     /// Whether a workload may be written now: from then on it counts as under way, until [`Self::end`] is told.
     pub fn begin(&mut self, workload: &Workload) -> bool {
         let id = &workload.id;
-        let group = self.known.get(id).and_then(|known| known.group.as_ref());
-        let may_begin = group.and_then(|group| self.waves.get_mut(group)).is_some_and(|wave| wave.begin(id));
+        let Some(group) = self.known.get(id).and_then(|known| known.group.clone()) else { return false };
+        let Some(wave) = self.waves.get_mut(&group) else { return false };
+        if self.is_unfinished {
+            // Others of its wave may not have their places yet.
+            wave.put_back(id);
+            self.touched.insert(group);
+            return false;
+        }
+        let may_begin = wave.begin(id);
         if may_begin {
-            self.absolved.remove(id);
+            let was_absolved = self.absolved.remove(id).is_some();
             match workload.rollout {
                 // The pods that start are the operator's own doing, and say nothing of those before.
-                Rollout::UnderWay { .. } if workload.is_held() => {}
-                Rollout::Unhealthy { .. } | Rollout::UnderWay { serving: false, .. } => {
-                    self.frail.insert(id.clone());
-                }
+                Rollout::UnderWay { .. } if workload.is_held() && !was_absolved => {}
+                // With all of them in place: of two kinds nobody says that their rollout has come to its end.
+                Rollout::Unhealthy { .. }
+                | Rollout::UnderWay { serving: false, .. }
+                | Rollout::UnderWay { updated: true, .. } => drop(self.frail.insert(id.clone())),
+                _ if was_absolved => drop(self.frail.insert(id.clone())),
                 _ => drop(self.frail.remove(id)),
             }
         }
         may_begin
     }
 
+    /// Whether only a part of a change was taken in so far.
+    pub const fn is_unfinished(&self) -> bool {
+        self.is_unfinished
+    }
+
+    /// Whether a workload holds a place in a wave because its pods are being replaced.
+    pub fn counts(&self, id: &WorkloadId) -> bool {
+        let group = self.known.get(id).and_then(|known| known.group.as_ref());
+        group.and_then(|group| self.waves.get(group)).is_some_and(|wave| wave.counts(id))
+    }
+
     /// That the pods of a workload do not run, for reasons that are not the operator's: nobody waits for them any more, until it is
     /// written again or runs well.
     pub fn absolve(&mut self, snapshot: &Snapshot, id: &WorkloadId) -> Dirty {
         let mut dirty = Dirty::default();
-        if self.absolved.insert(id.clone()) {
+        let namespace = snapshot.namespaces.get(&id.namespace);
+        let Some(workload) = namespace.and_then(|namespace| namespace.workloads.get(id)) else { return dirty };
+        if self.absolved.insert(id.clone(), workload.generation) != Some(workload.generation) {
             dirty.reports.insert(id.clone());
             self.update(snapshot, &mut dirty);
         }
@@ -237,9 +263,9 @@ impl Planner {
         }
     }
 
-    /// How many workloads are replacing their pods, or about to.
+    /// How many workloads are replacing their pods, or being written.
     pub fn under_way(&self) -> usize {
-        self.waves.values().map(Wave::load).sum()
+        self.waves.values().map(Wave::in_progress).sum()
     }
 
     /// What there is to say about a policy.

@@ -49,7 +49,8 @@ pub(super) fn is_refused(workload: &Workload, plan: &WorkloadPlan) -> bool {
     let injects = matches!(plan.decision, Decision::Inject | Decision::AtPods);
     // One that somebody else holds was brought back by `kubectl rollout undo`, which means no annotation in particular.
     let refused = workload.refusal().filter(|refusal| refusal.held).map(|refusal| refusal.configuration.as_str());
-    injects && refused.is_some() && refused == plan.configuration.as_deref()
+    // Who does not want it taken back wants it tried.
+    injects && plan.pace.auto_revert && refused.is_some() && refused == plan.configuration.as_deref()
 }
 
 /// The configuration for which the template says that its pods are restarted: the one in force, where there are pods without it and

@@ -3,19 +3,22 @@
 //! It is to blame where new pods do not run, where their template differs from one whose pods ran well in nothing but what the
 //! operator has set. Whatever else has changed at the same time, or failed before, is somebody else's.
 
+mod template;
+
 use std::collections::BTreeSet;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     collector::trouble::{not_scheduled, pod_trouble, stuck},
     workload::WorkloadPlan,
 };
 use crate::{
-    api::{MANAGER_INJECTED, RESTARTED_FOR_ANNOTATION},
-    index::{AGENT_VOLUME, Agent, ENV_NAMES, Workload, WorkloadKind},
+    api::MANAGER_INJECTED,
+    index::{Workload, WorkloadKind},
 };
+use template::{bare, plain};
 
 /// How long pods may fail to be created before it is more than a passing fault.
 const CREATION_GRACE: SignedDuration = SignedDuration::from_secs(15);
@@ -30,6 +33,8 @@ const HORIZON: SignedDuration = SignedDuration::from_hours(1);
 const SETTLED: SignedDuration = SignedDuration::from_secs(10);
 /// Clocks of a cluster differ.
 const SKEW: SignedDuration = SignedDuration::from_secs(2);
+/// Why nobody waits for it any longer.
+const STUCK: &str = "nothing has come of its rollout for a long time";
 /// Restarts after which a container that ends is in a loop.
 const RESTARTS: i64 = 2;
 
@@ -55,6 +60,8 @@ pub enum Verdict {
     Open,
     /// Its pods do not run, and it is not the injection's fault: why.
     Innocent(&'static str),
+    /// Its rollout had come to its end: whatever happens now has another reason.
+    Over,
     /// The injection is to blame: what the pods say.
     Guilty(String),
 }
@@ -62,11 +69,15 @@ pub enum Verdict {
 /// Judges a workload whose pods are being replaced.
 pub fn verdict(workload: &Workload, evidence: &Evidence, now: Timestamp) -> Verdict {
     let case = Case { workload, evidence, now };
-    let Some(new) = case.newest() else { return Verdict::Open };
-    let Some(because) = case.trouble(new) else { return Verdict::Open };
-    if case.is_over() {
-        return Verdict::Innocent("its rollout had come to its end");
+    let Some(new) = case.newest() else {
+        return if case.is_stuck() { Verdict::Innocent(STUCK) } else { Verdict::Open };
+    };
+    if case.is_over(new) {
+        return Verdict::Over;
     }
+    let Some(because) = case.trouble(new) else {
+        return if case.is_stuck() { Verdict::Innocent(STUCK) } else { Verdict::Open };
+    };
     let baseline = case.baseline(new);
     if baseline.is_empty() {
         return Verdict::Innocent("its own pod template has changed at the same time, or is its first one");
@@ -74,7 +85,16 @@ pub fn verdict(workload: &Workload, evidence: &Evidence, now: Timestamp) -> Verd
     if !case.ran_well(new, &baseline) {
         return Verdict::Innocent("its pods did not run before either");
     }
+    // One of its pods may have failed before, and have been the first to be replaced: then it takes all of the time that there is.
+    if evidence.was_frail && case.is_deployment() && case.late(&[]).is_none() {
+        return Verdict::Open;
+    }
     Verdict::Guilty(because)
+}
+
+/// Whether nothing comes of a rollout, so that nobody needs to wait for it: no pod was made for so long, and none is ready that was not.
+pub fn is_stuck(workload: &Workload, evidence: &Evidence, now: Timestamp) -> bool {
+    Case { workload, evidence, now }.is_stuck()
 }
 
 /// Pods of a `StatefulSet` that do not run and belong to a template which differs from the present one in nothing but what the
@@ -84,6 +104,7 @@ pub fn left_over(
     workload: &Workload,
     plan: &WorkloadPlan,
     evidence: &Evidence,
+    is_halted: bool,
     now: Timestamp,
 ) -> Vec<(String, String)> {
     let case = Case { workload, evidence, now };
@@ -97,7 +118,7 @@ pub fn left_over(
     // Only where the operator's own settings are what differs, and those of the pods are no longer meant.
     let others = others.filter(|revision| case.bare(case.template(revision)) == meant);
     let others = others.filter(|revision| plain(case.template(revision)) != case.bare(case.template(revision)));
-    let others = others.filter(|_| plan.refused || !plan.needs_write);
+    let others = others.filter(|_| plan.refused || is_halted || !plan.needs_write);
     // Below the partition a pod comes back as it was.
     let comes_back = |pod: &Value| {
         let ordinal = text(pod, "/metadata/name").rsplit_once('-').and_then(|(_, ordinal)| ordinal.parse::<i64>().ok());
@@ -206,37 +227,8 @@ impl<'a> Case<'a> {
         before.filter(|revision| self.bare(self.template(revision)) == meant).collect()
     }
 
-    /// A template without what the operator sets. Of a variable that the user owns now the value counts.
     fn bare(&self, template: &Value) -> Value {
-        let mut template = plain(template);
-        let users: BTreeSet<(&str, &str)> = self
-            .workload
-            .containers
-            .iter()
-            .flat_map(|container| ENV_NAMES.iter().map(move |name| (container, *name)))
-            .filter(|(container, name)| container.is_users(name))
-            .map(|(container, name)| (container.name.as_str(), name))
-            .collect();
-        if let Some(Value::Object(annotations)) = template.pointer_mut("/metadata/annotations") {
-            annotations.shift_remove(RESTARTED_FOR_ANNOTATION);
-        }
-        let Some(Value::Object(spec)) = template.get_mut("spec") else { return tidy(template) };
-        let drop_from = |list: &mut Map<String, Value>, field: &str, is_ours: &dyn Fn(&str) -> bool| {
-            if let Some(Value::Array(items)) = list.get_mut(field) {
-                items.retain(|item| !is_ours(text(item, "/name")));
-            }
-        };
-        drop_from(spec, "initContainers", &|name| Agent::ALL.iter().any(|agent| agent.init_container() == name));
-        drop_from(spec, "volumes", &|name| name == AGENT_VOLUME);
-        for container in spec.get_mut("containers").and_then(Value::as_array_mut).into_iter().flatten() {
-            let name = text(container, "/name").to_owned();
-            let Some(container) = container.as_object_mut() else { continue };
-            drop_from(container, "env", &|variable| {
-                ENV_NAMES.contains(&variable) && !users.contains(&(name.as_str(), variable))
-            });
-            drop_from(container, "volumeMounts", &|mount| mount == AGENT_VOLUME);
-        }
-        tidy(template)
+        bare(self.workload, template)
     }
 
     fn pods_of(&self, revision: &'a Value) -> impl Iterator<Item = &'a Value> {
@@ -281,14 +273,34 @@ impl<'a> Case<'a> {
 
     /// Whether the rollout of a `StatefulSet` or `DaemonSet`, of which no condition says so, has come to its end: what fails later
     /// fails for another reason.
-    fn is_over(&self) -> bool {
+    fn is_over(&self, new: &Value) -> bool {
+        let is_old = self.written().is_some_and(|written| self.now.duration_since(written) >= HORIZON);
         if self.is_deployment() {
-            return false;
+            // Without a deadline there is no condition, and one of before is left where a ReplicaSet is used again.
+            return match condition(&self.evidence.workload, "Progressing") {
+                None => is_old,
+                Some(said) if text(said, "/reason") != "NewReplicaSetAvailable" => false,
+                Some(said) => {
+                    let names_it = text(said, "/message").contains(&format!("{:?}", text(new, "/metadata/name")));
+                    is_old || names_it && time(said, "/lastUpdateTime") >= self.written()
+                }
+            };
         }
         let revision = |field: &str| text(&self.evidence.workload, field);
         let is_one = revision("/status/currentRevision") == revision("/status/updateRevision");
-        let is_old = self.written().is_some_and(|written| self.now.duration_since(written) >= HORIZON);
         is_old || (self.workload.id.kind == WorkloadKind::StatefulSet && is_one)
+    }
+
+    /// Whether nothing has come of its rollout for as long as a Deployment would be given, or longer where it is given longer.
+    fn is_stuck(&self) -> bool {
+        let given = number(&self.evidence.workload, "/spec/progressDeadlineSeconds");
+        let given = SignedDuration::from_secs(given).clamp(DEADLINE, HORIZON);
+        let made = self.evidence.pods.iter().filter(|pod| !is_going(pod)).chain(self.revisions());
+        let made = made.filter_map(|object| time(object, "/metadata/creationTimestamp"));
+        let became = |pod: &Value| condition(pod, "Ready").and_then(|ready| time(ready, "/lastTransitionTime"));
+        let became_ready = self.evidence.pods.iter().filter(|pod| is_ready(pod)).filter_map(became);
+        let last = made.chain(became_ready).chain(self.written()).max();
+        last.is_some_and(|last| self.now.duration_since(last) >= given)
     }
 
     /// What keeps new pods from being created.
@@ -351,7 +363,10 @@ impl<'a> Case<'a> {
     /// Whether pods of these revisions ran until the new one came.
     fn ran_well(&self, new: &'a Value, baseline: &[&'a Value]) -> bool {
         let fails = |pod: &&Value| !is_going(pod) && stuck(pod, RESTARTS, self.waits(pod) >= START_GRACE);
-        if self.evidence.was_frail || baseline.iter().flat_map(|revision| self.pods_of(revision)).any(|pod| fails(&pod))
+        let available = |revision: &&Value| number(revision, "/status/availableReplicas") > 0;
+        let is_left = self.is_deployment() && baseline.iter().any(available);
+        if self.evidence.was_frail && !is_left
+            || baseline.iter().flat_map(|revision| self.pods_of(revision)).any(|pod| fails(&pod))
         {
             return false;
         }
@@ -361,8 +376,7 @@ impl<'a> Case<'a> {
             // With one replica nothing is left of the old ones: then it is what was seen before that counts.
             return if old.peek().is_some() { old.any(is_ready) } else { true };
         }
-        let available = |revision: &&Value| number(revision, "/status/availableReplicas") > 0;
-        if baseline.iter().any(available) {
+        if is_left {
             return true;
         }
         let is_same = |one: &Value, other: &Value| text(one, "/metadata/uid") == text(other, "/metadata/uid");
@@ -376,52 +390,6 @@ impl<'a> Case<'a> {
         }
         let since = self.written().or_else(|| time(new, "/metadata/creationTimestamp"));
         time(state, "/lastTransitionTime").zip(since).is_some_and(|(down, since)| down.duration_since(since) >= -SKEW)
-    }
-}
-
-/// A template without what controllers add to it.
-fn plain(template: &Value) -> Value {
-    let mut template = template.clone();
-    if let Some(object) = template.as_object_mut() {
-        object.shift_remove("$patch");
-    }
-    if let Some(Value::Object(labels)) = template.pointer_mut("/metadata/labels") {
-        labels.shift_remove("pod-template-hash");
-        labels.shift_remove("controller-revision-hash");
-    }
-    tidy(template)
-}
-
-/// Without what is empty.
-fn tidy(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let is_empty = |value: &Value| match value {
-                Value::Null => true,
-                Value::Array(list) => list.is_empty(),
-                Value::Object(map) => map.is_empty(),
-                _ => false,
-            };
-            // An empty volume or probe means something; empty lists and metadata do not.
-            let mut fields: Vec<(String, Value)> = map.into_iter().map(|(key, value)| (key, tidy(value))).collect();
-            fields.retain(|(key, value)| {
-                !(is_empty(value)
-                    && matches!(
-                        key.as_str(),
-                        "annotations"
-                            | "labels"
-                            | "creationTimestamp"
-                            | "env"
-                            | "volumeMounts"
-                            | "volumes"
-                            | "initContainers"
-                    ))
-            });
-            fields.sort_by(|one, other| one.0.cmp(&other.0));
-            Value::Object(fields.into_iter().collect())
-        }
-        Value::Array(list) => Value::Array(list.into_iter().map(tidy).collect()),
-        other => other,
     }
 }
 

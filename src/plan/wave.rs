@@ -110,15 +110,27 @@ impl Stand {
         let injects = !plan.withdraws();
         let order = match workload.rollout {
             Rollout::Still | Rollout::Paused => Order::Free,
-            _ if is_faulty => Order::Faulty,
             // It has its place already.
             _ if counts => Order::Rescue,
+            _ if is_faulty => Order::Faulty,
             Rollout::Complete => Order::Healthy,
             _ if !injects => Order::Rescue,
             Rollout::UnderWay { serving: false, .. } => Order::Starting,
             Rollout::UnderWay { serving: true, .. } | Rollout::Unhealthy { .. } => Order::Unhealthy,
         };
         Self::Next(Place { order, injects, counts, limit: plan.pace.max_concurrent })
+    }
+}
+
+impl Stand {
+    /// Whether it holds a place because its pods are being replaced.
+    pub(super) const fn counts(self) -> bool {
+        match self {
+            Self::Idle => false,
+            Self::UnderWay => true,
+            Self::Next(place) => place.counts,
+            Self::Waits { counts } => counts,
+        }
     }
 }
 
@@ -199,9 +211,31 @@ impl Wave {
         }
     }
 
-    /// How many are replacing their pods, or about to.
-    pub(super) fn load(&self) -> usize {
+    /// How many places are taken: by those that are replacing their pods, or about to.
+    fn load(&self) -> usize {
         self.under_way.len() + self.taken.len()
+    }
+
+    /// How many are replacing their pods, or being written.
+    pub(super) fn in_progress(&self) -> usize {
+        self.under_way.len() + self.taken.intersection(&self.running).count()
+    }
+
+    /// Whether it holds a place because its pods are being replaced.
+    pub(super) fn counts(&self, id: &WorkloadId) -> bool {
+        self.under_way.contains(id)
+    }
+
+    /// It was offered too early.
+    pub(super) fn put_back(&mut self, id: &WorkloadId) {
+        if let Some(Stand::Next(place)) = self.stands.get(id).copied()
+            && !self.running.contains(id)
+        {
+            self.offered.remove(id);
+            self.failed.remove(id);
+            self.taken.remove(id);
+            self.wait(id, place);
+        }
     }
 
     fn has_room(&self, place: Place) -> bool {

@@ -121,7 +121,8 @@ impl WorkloadPlan {
         let is_ours = match self.decision {
             // What is left of it keeps a StatefulSet from going back.
             Decision::Inject | Decision::AtPods if self.refused => workload.id.kind == WorkloadKind::StatefulSet,
-            Decision::Inject => workload.is_held(),
+            // What is not valid any more is no reason to leave a workload broken.
+            Decision::Inject | Decision::Hold(_) => workload.is_held(),
             Decision::AtPods => workload.restarted_for().is_some(),
             _ => false,
         };
@@ -283,11 +284,11 @@ fn with(snapshot: &Snapshot, workload: &Workload, attachment: &Attachment<'_>, d
     let pace = Pace::of(&in_force.settings);
     let export = match in_force.export(snapshot, &workload.id.namespace, attachment, doubtful) {
         Ok(export) => export,
-        Err(unresolved) => return nothing(Decision::Hold(HoldReason::Unresolved(unresolved))),
+        Err(unresolved) => return WorkloadPlan { pace, ..nothing(Decision::Hold(HoldReason::Unresolved(unresolved))) },
     };
     let settings = &*in_force.settings;
     if let Some((code, fields)) = discord(&in_force).filter(|_| in_force.layers.len() > 1) {
-        return nothing(Decision::Hold(HoldReason::Discord(code, fields)));
+        return WorkloadPlan { pace, ..nothing(Decision::Hold(HoldReason::Discord(code, fields))) };
     }
     let service_name = service_name(&in_force, workload);
     let inputs = Inputs { settings, export: &export, workload, service_name: &service_name };

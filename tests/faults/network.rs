@@ -84,3 +84,22 @@ async fn nothing_passes_for_a_while() {
     ground.converged().await;
     ground.finish("network silent, then as before", since, &mut [&mut operator]).await;
 }
+
+#[tokio::test]
+async fn what_was_accepted_is_never_answered() {
+    let mut ground = Ground::new(shared().await, "swallowed", 20).await;
+    let proxy = Proxy::start(ground.world.plane);
+    let mut operator = ground.world.spawn_behind(&proxy, &[]);
+    operator.wait_ready().await;
+    ground.change();
+    ground.converged().await;
+    // Each watch is begun again, and nobody ever says that it will not be answered.
+    proxy.set(Fault::Swallow);
+    let open = proxy.cut_watches();
+    until_hit(&proxy, 0, open).await;
+    proxy.clear();
+    let since = Instant::now();
+    ground.change();
+    ground.converged().await;
+    ground.finish("requests accepted and never answered", since, &mut [&mut operator]).await;
+}

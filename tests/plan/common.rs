@@ -218,6 +218,14 @@ impl Tracked {
         dirty
     }
 
+    pub(super) fn absolve(&mut self, id: &tracesteward::index::WorkloadId) -> Dirty {
+        self.planner.absolve(self.index.as_ref().unwrap().snapshot(), id)
+    }
+
+    pub(super) fn plan_piece(&mut self, mut piece: Dirty) {
+        self.planner.plan(self.index.as_ref().unwrap().snapshot(), &mut piece);
+    }
+
     /// What a process finds to do that has just become the leader, and has planned nothing yet.
     pub(super) fn anew(&mut self) -> Dirty {
         let index = self.index.as_ref().unwrap();

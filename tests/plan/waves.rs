@@ -6,8 +6,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tracesteward::api::{REFUSED_ANNOTATION, REFUSED_BECAUSE_ANNOTATION};
-use tracesteward::index::{Change, Fault, PolicyId, WorkloadId, WorkloadKind};
-use tracesteward::plan::plan_workload;
+use tracesteward::index::{Change, Dirty, Fault, PolicyId, WorkloadId, WorkloadKind};
+use tracesteward::plan::{Decision, plan_workload};
 
 use super::common::{NAMESPACE, Tracked, applied, managed_by, plan_of, policy, policy_at, read, workload_object};
 
@@ -135,6 +135,12 @@ impl Cluster {
         self.starts.clear();
         let dirty = self.tracked.anew();
         self.starts = dirty.starts;
+    }
+
+    /// Its pods do not run, and that is not the operator's doing.
+    fn absolve(&mut self, name: &str) {
+        let dirty = self.tracked.absolve(&id(name));
+        self.starts.extend(dirty.starts);
     }
 
     fn under_way(&self) -> usize {
@@ -371,6 +377,106 @@ fn two_policies_have_two_waves() {
     );
     cluster.change(Change::Policy(policy_at("q", &other, NAMESPACE, None), None));
     assert_eq!(cluster.write_all(), ["a", "b", "d", "e"]);
+}
+
+#[test]
+fn nobody_waits_for_whom_the_operator_cannot_help() {
+    let spec = SPEC.replace("maxConcurrent: 2", "maxConcurrent: 1");
+    let mut cluster = Cluster::new(&spec, ["a", "b"].map(healthy));
+    cluster.write("a");
+    assert_eq!(cluster.next(), [""; 0], "a is under way");
+    assert!(cluster.tracked.planner.counts(&id("a")));
+    cluster.absolve("a");
+    assert_eq!(cluster.write_all(), ["b"]);
+    cluster.complete("b");
+    // The user repairs it: that is another rollout, into which nothing is written.
+    cluster.edit("a", |object| {
+        object["metadata"]["generation"] = json!(3);
+        object["status"] =
+            json!({"observedGeneration": 3, "replicas": 3, "updatedReplicas": 1, "availableReplicas": 2});
+    });
+    cluster.policy(&spec.replace(":4317", ":4318"));
+    assert_eq!(cluster.next(), [""; 0], "a has its place again, and waits");
+    cluster.complete("a");
+    assert_eq!(cluster.write_all(), ["a"]);
+}
+
+#[test]
+fn an_update_of_an_absolved_workload_is_not_taken_for_its_first_failure() {
+    let mut cluster = Cluster::new(SPEC, [healthy("a")]);
+    cluster.write("a");
+    assert!(!cluster.tracked.planner.was_frail(&id("a")));
+    cluster.edit("a", |object| {
+        object["status"] =
+            json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 0});
+    });
+    cluster.absolve("a");
+    cluster.policy(&SPEC.replace(":4317", ":4318"));
+    cluster.write("a");
+    assert!(cluster.tracked.planner.was_frail(&id("a")));
+}
+
+#[test]
+fn all_kinds_share_the_bound() {
+    let of = |kind: &str, name: &str| {
+        let mut object = healthy(name);
+        object["kind"] = json!(kind);
+        if kind == "DaemonSet" {
+            object["status"] = json!({"observedGeneration": 1, "desiredNumberScheduled": 3,
+                "updatedNumberScheduled": 3, "numberAvailable": 3});
+        }
+        object
+    };
+    let objects = [of("DaemonSet", "a"), healthy("b"), of("StatefulSet", "c"), of("StatefulSet", "d")];
+    let cluster = Cluster::new(SPEC, objects);
+    let first: Vec<String> = cluster.starts.iter().map(ToString::to_string).collect();
+    assert_eq!(first.len(), 2, "{first:?}");
+    // One of which a pod does not run: nobody says of these two kinds that a rollout has come to its end.
+    let mut broken = of("StatefulSet", "c");
+    broken["status"]["availableReplicas"] = json!(2);
+    let cluster = Cluster::new(SPEC, [broken, healthy("b")]);
+    assert_eq!(cluster.attention(), [("c".to_owned(), "Unhealthy".to_owned())]);
+}
+
+#[test]
+fn what_only_is_to_be_seen_is_watched_whatever_the_policy_has_become() {
+    let mut object = healthy("a");
+    let mut cluster = Cluster::new(SPEC, [object.clone()]);
+    cluster.write("a");
+    object = cluster.objects["a"].clone();
+    let invalid = policy("p", &SPEC.replace("endpoint: \"http://c:4317\"", "endpoint: \"nonsense\""));
+    let plan = plan_of(vec![invalid], &object);
+    assert!(matches!(plan.decision, Decision::Hold(_)), "{plan:#?}");
+    assert!(plan.is_watched(&read(&object)));
+    settle(&mut object);
+    assert!(!plan.is_watched(&read(&object)));
+}
+
+#[test]
+fn who_does_not_want_it_taken_back_gets_it() {
+    let mut object = healthy("a");
+    refused(&mut object, "x");
+    let configuration = plan_of(vec![policy("p", SPEC)], &object).configuration.unwrap();
+    refused(&mut object, &configuration);
+    assert!(plan_of(vec![policy("p", SPEC)], &object).refused);
+    let plan = plan_of(vec![policy("p", &SPEC.replace("maxConcurrent: 2", "autoRevert: false"))], &object);
+    assert!(!plan.refused && plan.needs_write);
+}
+
+#[test]
+fn of_a_change_in_pieces_only_its_end_says_who_may_begin() {
+    let spec = SPEC.replace("maxConcurrent: 2", "maxConcurrent: 1");
+    let mut cluster = Cluster::new(&spec, ["a", "b"].map(healthy));
+    assert_eq!(cluster.next(), ["a"]);
+    let piece = Dirty { workloads: [id("b")].into(), ..Dirty::default() };
+    cluster.tracked.plan_piece(piece);
+    assert!(cluster.tracked.planner.is_unfinished());
+    cluster.starts.clear();
+    assert!(!cluster.begin("a"), "what is to come may take its place");
+    let mut starts = BTreeSet::new();
+    cluster.tracked.planner.offer(&mut starts);
+    assert_eq!(starts, [id("a")].into());
+    assert!(cluster.begin("a") && !cluster.tracked.planner.is_unfinished());
 }
 
 #[derive(Clone, Debug)]

@@ -253,3 +253,85 @@ async fn stateful_sets_and_daemon_sets_run_again_too() {
         assert!(pods(&world, name).await.iter().all(|(_, ready)| *ready), "{kind}");
     }
 }
+
+#[tokio::test]
+async fn an_operator_that_starts_anew_finds_what_is_broken() {
+    let plane = plane().await;
+    let world = World::new(&plane, "anew").await;
+    let mut kwok = plane.simulate_pods().await;
+    world.apply(&running("Deployment", "web", &json!([])));
+    until_complete(&world, "Deployment", "web").await;
+    kwok.crash_where(&has_env("OTEL_SERVICE_NAME"), "boom");
+    // Nothing is rolled out before the one that has written it is gone.
+    plane.stop_controller_manager();
+    let operator = world.operator(&[]).await;
+    world.apply(&policy("p", &traced(4317, &json!({}))));
+    world
+        .until("it is injected", "Deployment", "web", |live| {
+            is_injected(live).then_some(()).ok_or_else(|| live["spec"].to_string())
+        })
+        .await;
+    operator.kill9();
+    plane.start_controller_manager();
+    let _operator = world.operator(&[]).await;
+    let live = until_refused(&world, "Deployment", "web").await;
+    assert_eq!(live["metadata"]["annotations"][REFUSED_BECAUSE_ANNOTATION], "boom");
+    until_complete(&world, "Deployment", "web").await;
+}
+
+#[tokio::test]
+async fn a_replica_set_that_is_used_again_is_judged_again() {
+    let plane = plane().await;
+    let world = World::new(&plane, "again").await;
+    let mut kwok = plane.simulate_pods().await;
+    let mut object = running("Deployment", "web", &json!([]));
+    object["spec"]["strategy"] = json!({"type": "Recreate"});
+    object["spec"]["replicas"] = json!(1);
+    world.apply(&object);
+    until_complete(&world, "Deployment", "web").await;
+    kwok.crash_where(&has_env("OTEL_SERVICE_NAME"), "boom");
+    let _operator = world.operator(&[]).await;
+    world.apply(&policy("p", &traced(4317, &json!({}))));
+    for round in 1..=2 {
+        let live = until_refused(&world, "Deployment", "web").await;
+        assert!(!is_injected(&live), "{round}");
+        until_complete(&world, "Deployment", "web").await;
+        if round == 1 {
+            // Its pod is gone before there is a new one, and nothing says that a rollout has begun.
+            world.kubectl(&["annotate", "deployment/web", &format!("{REFUSED_ANNOTATION}-")]).success();
+            world
+                .until("it is injected again", "Deployment", "web", |live| {
+                    is_injected(live).then_some(()).ok_or_else(|| live["metadata"].to_string())
+                })
+                .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn withdrawing_frees_a_stateful_set_and_waits_for_nobody() {
+    let plane = plane().await;
+    let world = World::new(&plane, "freed").await;
+    let mut kwok = plane.simulate_pods().await;
+    for name in ["db", "other"] {
+        world.apply(&running("StatefulSet", name, &json!([])));
+        until_complete(&world, "StatefulSet", name).await;
+    }
+    kwok.crash_where(&has_env_value("OTEL_SERVICE_NAME", "db"), "boom");
+    let _operator = world.operator(&[]).await;
+    let spec = traced(4317, &json!({"maxConcurrent": 1, "autoRevert": false}));
+    world.apply(&policy("p", &spec));
+    world
+        .until("one of its pods does not run", "StatefulSet", "db", |live| {
+            (is_injected(live) && live["status"]["readyReplicas"] == 1)
+                .then_some(())
+                .ok_or_else(|| live["status"].to_string())
+        })
+        .await;
+    world.kubectl(&["delete", "tracingpolicies.tracesteward.io", "p"]).success();
+    for name in ["db", "other"] {
+        let live = until_complete(&world, "StatefulSet", name).await;
+        assert!(managed(&live).is_none(), "{live:#}");
+        assert!(pods(&world, name).await.iter().all(|(_, ready)| *ready), "{name}");
+    }
+}

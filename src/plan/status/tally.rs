@@ -356,7 +356,9 @@ fn waiting(workload: &Workload, plan: &WorkloadPlan) -> Option<(&'static str, &'
         (Some(Wait::RolloutUnderWay), _) => {
             Some(("RolloutUnderWay", "A rollout is under way: it is injected when that is complete."))
         }
-        (None, Rollout::Unhealthy { .. }) if plan.needs_write && !plan.withdraws() => {
+        (None, Rollout::Unhealthy { .. } | Rollout::UnderWay { updated: true, .. })
+            if plan.needs_write && !plan.withdraws() =>
+        {
             Some(("Unhealthy", "Not all of its pods are available: it is injected after those that run well."))
         }
         _ => None,

@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::index::raw::read_workload;
+use crate::{
+    api::RESTARTED_FOR_ANNOTATION,
+    index::{AGENT_VOLUME, raw::read_workload},
+};
 
 const WRITTEN: &str = "2026-01-01T12:00:00Z";
 const BEFORE: &str = "2026-01-01T11:00:00Z";
@@ -237,24 +240,93 @@ fn stateful_sets_and_daemon_sets_keep_their_templates_as_revisions() {
 fn what_fails_after_the_rollout_fails_for_another_reason() {
     let mut over = replaced("StatefulSet", "db-", &[]);
     over.workload["status"]["currentRevision"] = json!("db-2");
-    assert!(is_innocent(&over));
+    assert_eq!(judged(&over), Verdict::Over);
     let mut late = replaced("DaemonSet", "h", &[]);
     late.workload["metadata"]["managedFields"][0]["time"] = json!("2026-01-01T10:00:00Z");
-    assert!(is_innocent(&late), "two hours ago");
+    assert_eq!(judged(&late), Verdict::Over, "two hours ago");
     let mut partly = broken();
     partly.pods[0]["status"] = waiting("CrashLoopBackOff", 7);
     assert!(is_innocent(&partly), "one of the old ones did not run either");
-    let frail = Evidence { was_frail: true, ..broken() };
-    assert!(is_innocent(&frail), "seen before it was written");
+}
+
+#[test]
+fn a_deployment_says_when_its_rollout_has_come_to_its_end() {
+    let said = |updated: &str| {
+        let mut evidence = broken();
+        evidence.workload["status"]["conditions"] = json!([
+            {"type": "Available", "status": "True", "lastTransitionTime": BEFORE},
+            {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "lastUpdateTime": updated,
+                "message": "ReplicaSet \"web-2\" has successfully progressed."},
+        ]);
+        evidence
+    };
+    let mut other = said(AFTER);
+    other.workload["status"]["conditions"][1]["message"] = json!("ReplicaSet \"web-1\" has successfully progressed.");
+    assert!(matches!(judged(&other), Verdict::Guilty(_)), "of another ReplicaSet, in the same second");
+    assert_eq!(judged(&said(AFTER)), Verdict::Over, "what fails now has another reason");
+    assert!(matches!(judged(&said(BEFORE)), Verdict::Guilty(_)), "a ReplicaSet is used again: it is one of before");
+    let written = |mut evidence: Evidence| {
+        evidence.workload["metadata"]["managedFields"][0]["time"] = json!("2026-01-01T10:00:00Z");
+        evidence
+    };
+    assert_eq!(judged(&written(said("2026-01-01T09:00:00Z"))), Verdict::Over, "two hours ago");
+    assert_eq!(judged(&written(broken())), Verdict::Over, "without a deadline there is no condition");
+}
+
+#[test]
+fn one_that_did_not_run_well_is_given_all_of_its_time() {
+    let frail = |available: i64| {
+        let mut evidence = Evidence { was_frail: true, ..broken() };
+        evidence.revisions[0]["status"]["availableReplicas"] = json!(available);
+        evidence
+    };
+    let late = |mut evidence: Evidence| {
+        evidence.workload["status"]["conditions"] =
+            json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]);
+        evidence
+    };
+    assert_eq!(judged(&frail(1)), Verdict::Open, "the pod that failed before may have been replaced first");
+    assert_eq!(judged(&late(frail(1))), Verdict::Guilty("cannot import otel".into()));
+    assert!(is_innocent(&late(frail(0))), "nothing ran before");
+    // Of a DaemonSet the pods that do not run are replaced first, and nobody says when it takes too long.
+    let partly = Evidence { was_frail: true, ..replaced("DaemonSet", "h", &[ready()]) };
+    assert!(is_innocent(&partly));
+}
+
+#[test]
+fn nobody_waits_for_what_does_not_come() {
+    let unready = |made: &str| {
+        let mut evidence = replaced("StatefulSet", "db-", &[ready()]);
+        evidence.workload["metadata"]["managedFields"][0]["time"] = json!(made);
+        evidence.pods[1] = pod(
+            "db",
+            made,
+            &json!({"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": AFTER}]}),
+        );
+        evidence.pods[1]["metadata"]["labels"] = json!({"controller-revision-hash": "db-1"});
+        evidence
+    };
+    assert_eq!(judged(&unready("2026-01-01T11:56:00Z")), Verdict::Open);
+    assert_eq!(judged(&unready("2026-01-01T11:54:00Z")), Verdict::Innocent(STUCK));
+    let mut longer = unready("2026-01-01T11:54:00Z");
+    longer.workload["spec"]["progressDeadlineSeconds"] = json!(1_800);
+    assert_eq!(judged(&longer), Verdict::Open);
+    let mut coming = unready("2026-01-01T11:54:00Z");
+    coming.pods[0]["status"]["conditions"][0]["lastTransitionTime"] = json!(AFTER);
+    assert_eq!(judged(&coming), Verdict::Open, "one after the other becomes ready");
 }
 
 fn left(evidence: &Evidence, edit: impl FnOnce(&mut WorkloadPlan)) -> Vec<String> {
+    left_over_of(evidence, false, edit)
+}
+
+fn left_over_of(evidence: &Evidence, is_halted: bool, edit: impl FnOnce(&mut WorkloadPlan)) -> Vec<String> {
     let workload = read_workload(&evidence.workload, "shop").unwrap().unwrap();
     let snapshot = crate::index::Snapshot::default();
     let mut plan = crate::plan::plan_workload(&snapshot, &crate::index::Namespace::default(), &workload);
     plan.needs_write = false;
     edit(&mut plan);
-    left_over(&workload, &plan, evidence, now()).into_iter().map(|(name, _)| name).collect()
+    left_over(&workload, &plan, evidence, is_halted, now()).into_iter().map(|(name, _)| name).collect()
 }
 
 /// A StatefulSet whose template was taken back, with a pod of the template before that is in a loop.
@@ -271,6 +343,7 @@ fn taken_back() -> Evidence {
 fn only_pods_that_the_settings_keep_from_running_are_left_over() {
     assert_eq!(left(&taken_back(), |plan| plan.refused = true), ["db-1"]);
     assert_eq!(left(&taken_back(), |plan| plan.needs_write = true), [""; 0], "what is meant is still to be written");
+    assert_eq!(left_over_of(&taken_back(), true, |plan| plan.needs_write = true), ["db-1"], "and will not be");
     let mut once = taken_back();
     once.pods[1]["status"]["containerStatuses"][0]["restartCount"] = json!(1);
     assert_eq!(left(&once, |plan| plan.refused = true), [""; 0]);
