@@ -109,9 +109,8 @@ pub fn left_over(
 ) -> Vec<(String, String)> {
     let case = Case { workload, evidence, now };
     let partition = evidence.workload.pointer("/spec/updateStrategy/rollingUpdate/partition").and_then(Value::as_i64);
-    let Some(present) = case.newest().filter(|_| workload.id.kind == WorkloadKind::StatefulSet) else {
-        return Vec::new();
-    };
+    let may_delete = workload.id.kind == WorkloadKind::StatefulSet && plan.pace.auto_revert;
+    let Some(present) = case.newest().filter(|_| may_delete) else { return Vec::new() };
     let meant = case.bare(case.template(present));
     let name = |revision: &Value| text(revision, "/metadata/name").to_owned();
     let others = case.revisions().filter(|revision| name(revision) != name(present));

@@ -121,3 +121,39 @@ async fn what_does_not_run_is_injected_last_and_blocks_nobody() {
         .collect();
     assert_eq!(order, ["b-well", "c-well", "a-broken"]);
 }
+
+#[tokio::test]
+async fn another_replica_goes_on_where_the_wave_was() {
+    const COUNT: usize = 6;
+    let plane = plane().await;
+    let world = World::new(&plane, "handed").await;
+    let _kwok = plane.simulate_pods().await;
+    for number in 0..COUNT {
+        world.apply(&running("Deployment", &format!("web-{number}"), &json!([])));
+    }
+    for number in 0..COUNT {
+        until_complete(&world, "Deployment", &format!("web-{number}")).await;
+    }
+    let first = world.operator(&["--leader-elect=true"]).await;
+    let mut second = world.spawn(&["--leader-elect=true"]);
+    second.wait_ready().await;
+    let mark = plane.audit_mark();
+    let watched = async { most_under_way(&world, COUNT).await };
+    let handed_over = async {
+        world.apply(&policy("p", &traced(4317, &json!({"maxConcurrent": 1}))));
+        world
+            .until("the wave has begun", "Deployment", "web-1", |live| {
+                is_injected(live).then_some(()).ok_or_else(|| live["spec"].to_string())
+            })
+            .await;
+        first.kill9();
+        let written = world.counted(mark).len();
+        assert!(written < COUNT, "it was faster than the test");
+    };
+    let (most, ()) = tokio::join!(watched, handed_over);
+    assert_eq!(most, 1);
+    world.settled("p", "True/Ready", "matched=6 injected=6").await;
+    let expected: Vec<String> = (0..COUNT).map(|number| format!("patch deployments/web-{number} 200")).collect();
+    assert_eq!(world.counted(mark), expected);
+    second.assert_alive();
+}

@@ -49,6 +49,8 @@ pub(crate) struct ControlPlane {
     // Dropped in this order: clients before servers, the folder last.
     controller_manager: Mutex<Option<Process>>,
     apiserver: Mutex<Option<Process>>,
+    /// Charts of several tests have roles in common: two of kubectl that make one at the same time do not agree.
+    rights: Mutex<()>,
     etcd: Process,
     authority: Authority,
     audit: AuditLog,
@@ -99,6 +101,7 @@ impl ControlPlane {
         let plane = Self {
             controller_manager: Mutex::new(None),
             apiserver: Mutex::new(None),
+            rights: Mutex::default(),
             etcd,
             audit: AuditLog::new(scratch.path().join("audit.log")),
             authority,
@@ -225,6 +228,7 @@ impl ControlPlane {
         let object = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": namespace}});
         self.kubectl_stdin(&["apply", "-f", "-"], &object.to_string()).success();
         if !rbac.trim().is_empty() {
+            let _alone = lock(&self.rights);
             self.kubectl_stdin(&["apply", "-f", "-"], rbac).success();
         }
         let token = self.kubectl(&["create", "token", account, "-n", namespace, "--duration=24h"]).success();

@@ -344,6 +344,7 @@ fn only_pods_that_the_settings_keep_from_running_are_left_over() {
     assert_eq!(left(&taken_back(), |plan| plan.refused = true), ["db-1"]);
     assert_eq!(left(&taken_back(), |plan| plan.needs_write = true), [""; 0], "what is meant is still to be written");
     assert_eq!(left_over_of(&taken_back(), true, |plan| plan.needs_write = true), ["db-1"], "and will not be");
+    assert_eq!(left(&taken_back(), |plan| plan.pace.auto_revert = false), [""; 0], "nobody has asked for it");
     let mut once = taken_back();
     once.pods[1]["status"]["containerStatuses"][0]["restartCount"] = json!(1);
     assert_eq!(left(&once, |plan| plan.refused = true), [""; 0]);
