@@ -1,6 +1,8 @@
 //! At most so many workloads of a policy replace their pods at one time.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
 
 use futures::{StreamExt, pin_mut};
 use kube::api::{ListParams, WatchEvent, WatchParams};
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::common::{ROLLED_OUT, is_complete, is_injected, plane, running, traced, until_complete};
 use crate::fixtures::{SOON, World, attention, counts_of, policy};
-use crate::support::{Scrape, eventually};
+use crate::support::{Process, Scrape, eventually};
 
 /// Follows the Deployments until all are injected and complete; says how many were under way at the most.
 async fn most_under_way(world: &World<'_>, count: usize) -> usize {
@@ -48,11 +50,38 @@ async fn a_wave_is_bounded_and_every_workload_is_written_once() {
         until_complete(&world, "Deployment", &format!("web-{number}")).await;
     }
     let operator = world.operator(&[]).await;
+    let log = plane.folder().join("status.log");
+    let mut status = Command::new(env!("CARGO_BIN_EXE_tracesteward"));
+    status
+        .args(["status", "--watch", "-o", "json", "-n", &world.namespace])
+        .env("KUBECONFIG", plane.admin_kubeconfig());
+    let _watching = Process::start("status --watch", &status, &log);
+    let shown = || -> Vec<Value> {
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    eventually("the status is shown", SOON, async || shown().pop().ok_or_else(String::new)).await;
     let mark = plane.audit_mark();
     let watched = async { most_under_way(&world, 9).await };
-    let (most, ()) =
-        tokio::join!(watched, async { world.apply(&policy("p", &traced(4317, &json!({"maxConcurrent": 2})))) });
+    let measured = async {
+        world.apply(&policy("p", &traced(4317, &json!({"maxConcurrent": 2}))));
+        eventually("the metrics show the wave", SOON, async || {
+            let now = Scrape::parse(&operator.get("/metrics")?.body)?;
+            let in_progress = now.sum("tracesteward_workloads_in_progress", &[]);
+            let pending = now.sum("tracesteward_workloads", &[("state", "pending")]);
+            (in_progress > 0.0 && in_progress < 3.0 && pending > 0.0)
+                .then_some(())
+                .ok_or_else(|| format!("{in_progress} {pending}"))
+        })
+        .await;
+    };
+    let (most, ()) = tokio::join!(watched, measured);
     assert_eq!(most, 2, "two at a time, and never one alone");
+    let is_wave = |shown: &Value| {
+        let home = &shown["namespaces"][0];
+        home["pending"].as_u64() > Some(0) && home["restarting"].as_u64() > Some(0)
+    };
+    assert!(shown().iter().any(is_wave), "status --watch shows the wave: {:#?}", shown());
     world.settled("p", "True/Ready", "matched=9 injected=9").await;
     let expected: Vec<String> = (0..9).map(|number| format!("patch deployments/web-{number} 200")).collect();
     assert_eq!(world.counted(mark), expected);
