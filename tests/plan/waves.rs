@@ -417,6 +417,37 @@ fn an_update_of_an_absolved_workload_is_not_taken_for_its_first_failure() {
 }
 
 #[test]
+fn a_halt_also_stops_those_that_were_told_to_begin() {
+    let mut cluster = Cluster::new(SPEC, ["a", "b", "c"].map(healthy));
+    assert_eq!(cluster.next(), ["a", "b"]);
+    let namespace = &cluster.tracked.snapshot().namespaces[NAMESPACE];
+    let configuration =
+        tracesteward::plan::configuration(cluster.tracked.snapshot(), namespace, &namespace.workloads[&id("c")])
+            .unwrap();
+    cluster.edit("c", |object| refused(object, &configuration));
+    assert!(!cluster.write("a") && !cluster.write("b"));
+    cluster.policy(&SPEC.replace(":4317", ":4318"));
+    assert_eq!(cluster.write_all(), ["a", "b"]);
+}
+
+#[test]
+fn what_does_not_run_is_relieved_first() {
+    let spec = SPEC.replace("maxConcurrent: 2", "maxConcurrent: 1");
+    let mut cluster = Cluster::new(&spec, ["a", "b"].map(healthy));
+    for name in ["a", "b"] {
+        assert_eq!(cluster.write_all(), [name]);
+        cluster.complete(name);
+    }
+    cluster.edit("b", |object| {
+        object["status"]["availableReplicas"] = json!(1);
+        object["status"]["conditions"] =
+            json!([{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]);
+    });
+    cluster.policy(&spec.replace("enabled: true", "enabled: false"));
+    assert_eq!(cluster.write_all(), ["b"]);
+}
+
+#[test]
 fn all_kinds_share_the_bound() {
     let of = |kind: &str, name: &str| {
         let mut object = healthy(name);
