@@ -1,0 +1,1 @@
+//! Tests of simulating as a whole.
