@@ -15,15 +15,16 @@ mod tests;
 use std::collections::HashMap;
 
 use crate::plan::collector::{
-    HeadVerdict, ResourceFacts, RuleId, Sampler, Scrubbed, Source, SpanAttributes, SpanFacts, TraceId, Value,
+    HeadVerdict, ResourceFacts, Sampler, Scrubbed, Source, SpanAttributes, SpanFacts, TraceId, Value,
 };
-use names::{Names, Number};
+
 use read::{Attribute, Batch, Span};
 use recent::Recent;
 use trace::Open;
 
 pub use summary::{Removed, Route, RuleTally, Service, Summary, Tally};
-pub use trace::{Fate, Timing};
+pub use names::{Names, Number, ServiceName};
+pub use trace::{Fate, Share, Timing};
 
 /// How many decided traces are remembered for each that can be open, as in the collector.
 const DECIDED: usize = 10;
@@ -33,7 +34,7 @@ const KNOWN_KEYS: usize = 10_000;
 /// Takes what becomes of each trace.
 pub trait Fates {
     /// This became of a trace. It is said once, when nothing can change it any more.
-    fn fate(&mut self, fate: &Fate);
+    fn fate(&mut self, fate: &Fate, names: &Names);
 }
 
 /// A simulation that is running.
@@ -46,6 +47,7 @@ pub struct Simulation<'s> {
     decided: Recent<Fate>,
     /// Traces so far.
     count: u64,
+    spans: u64,
     keys: HashMap<String, Scrubbed>,
     names: Names,
     summary: Summary,
@@ -68,15 +70,16 @@ impl<'s> Simulation<'s> {
             open: Recent::new(open),
             decided: Recent::new(open.saturating_mul(DECIDED)),
             count: 0,
+            spans: 0,
             keys: HashMap::new(),
             names: Names::default(),
             summary: Summary::new(sampler),
         }
     }
 
-    /// The names of services and routes that fates refer to.
-    pub fn names(&self) -> &Names {
-        &self.names
+    /// Spans so far.
+    pub fn spans(&self) -> u64 {
+        self.spans
     }
 
     /// Takes in the spans of a resource.
@@ -100,6 +103,7 @@ impl<'s> Simulation<'s> {
     }
 
     fn span(&mut self, origin: Origin<'_>, span: &Span<'_>, fates: &mut dyn Fates) {
+        self.spans += 1;
         let mut attributes = SpanAttributes::default();
         for attribute in &span.attributes {
             if let Some(value) = self.scrubbed(attribute) {
@@ -184,7 +188,7 @@ impl<'s> Simulation<'s> {
 
     fn tell(&mut self, fate: &Fate, fates: &mut dyn Fates) {
         self.summary.add(fate);
-        fates.fate(fate);
+        fates.fate(fate, &self.names);
     }
 
     /// Decides on everything that is left, in the order of the recording, and adds up.
@@ -196,10 +200,5 @@ impl<'s> Simulation<'s> {
         rest.sort_by_key(|fate| fate.number);
         rest.iter().for_each(|fate| self.tell(fate, fates));
         (self.summary, self.names)
-    }
-
-    /// A rule that decided.
-    pub fn deciding(&self, fate: &Fate) -> RuleId {
-        fate.rule
     }
 }
