@@ -22,8 +22,8 @@ use read::{Attribute, Batch, Span};
 use recent::Recent;
 use trace::Open;
 
-pub use summary::{Removed, Route, RuleTally, Service, Summary, Tally};
 pub use names::{Names, Number, ServiceName};
+pub use summary::{Removed, Route, RuleTally, Service, Summary, Tally};
 pub use trace::{Fate, Share, Timing};
 
 /// How many decided traces are remembered for each that can be open, as in the collector.

@@ -46,7 +46,9 @@ fn document(request: &[ResourceSpans]) -> Json {
     let resource = |resource: &ResourceSpans| {
         let attributes = resource.resource.as_ref().map(|resource| attributes(&resource.attributes));
         let scopes = resource.scope_spans.iter();
-        let scopes: Vec<_> = scopes.map(|scope| json!({"scope": {"name": "x"}, "spans": scope.spans.iter().map(span).collect::<Vec<_>>()})).collect();
+        let scopes: Vec<_> = scopes
+            .map(|scope| json!({"scope": {"name": "x"}, "spans": scope.spans.iter().map(span).collect::<Vec<_>>()}))
+            .collect();
         json!({"resource": {"attributes": attributes}, "scopeSpans": scopes, "schemaUrl": ""})
     };
     json!({"resourceSpans": request.iter().map(resource).collect::<Vec<_>>()})

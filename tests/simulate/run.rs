@@ -60,7 +60,11 @@ impl Outcome {
         let first: Vec<&str> = self.differences.iter().take(3).map(String::as_str).collect();
         let (count, name) = (self.differences.len(), &case.name);
         let settings = format!("{:#?}\n{:#?}", case.baseline, case.policies);
-        assert!(first.is_empty(), "{name}, {form:?}: {count} differences; the first:\n{}\nunder {settings}", first.join("\n"));
+        assert!(
+            first.is_empty(),
+            "{name}, {form:?}: {count} differences; the first:\n{}\nunder {settings}",
+            first.join("\n")
+        );
     }
 }
 
@@ -113,7 +117,8 @@ fn simulate(documents: &[Json], recording: &Path) -> Json {
     let text: Vec<String> = documents.iter().map(|document| format!("---\n{document}\n")).collect();
     fs::write(&manifests, text.concat()).expect("the scratch folder can be written");
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracesteward"));
-    let output = command.args(["simulate", "--strict", "-o", "json", "--traces"]).arg(recording).arg(&manifests).output();
+    let output =
+        command.args(["simulate", "--strict", "-o", "json", "--traces"]).arg(recording).arg(&manifests).output();
     let output = output.expect("the binary runs");
     assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("JSON")

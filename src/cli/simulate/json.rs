@@ -7,11 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Outcome, Place};
 use crate::{
-    cli::{
-        Exit,
-        load::Loaded,
-        output::fail,
-    },
+    cli::{Exit, load::Loaded, output::fail},
     plan::collector::{Effect, RuleId, Sampler},
     simulate::{Fate, Names, Number, Tally},
 };
@@ -130,7 +126,8 @@ fn summary(sampler: &Sampler, outcome: &Outcome<'_>) -> Value {
         value["matched"] = tally.matched.into();
         value["decided"] = tally.decided.into();
         value["kept"] = tally.kept.into();
-        value["shadowedBy"] = by.map(|by| json!({"rule": by.text, "policy": by.policy.as_ref().map(ToString::to_string)})).into();
+        value["shadowedBy"] =
+            by.map(|by| json!({"rule": by.text, "policy": by.policy.as_ref().map(ToString::to_string)})).into();
         value
     });
     let scrubbed = summary.scrubbed.iter().map(|(name, count)| {

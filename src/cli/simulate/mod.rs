@@ -114,7 +114,8 @@ fn simulate(args: &Args, loaded: &Loaded) -> Result<Exit, Exit> {
     }
     let Intake { simulation, mut output, .. } = intake;
     let (summary, names) = simulation.finish(&mut output);
-    let outcome = Outcome { collector: &id, sampler: &sampler, loaded, summary, names, malformed, with_head: args.head };
+    let outcome =
+        Outcome { collector: &id, sampler: &sampler, loaded, summary, names, malformed, with_head: args.head };
     let printed = match output {
         Output::Json(traces) => traces.end(&outcome),
         Output::Table => print(&table::table(&outcome, Style::new(std::io::stdout().is_terminal()))),
@@ -185,7 +186,10 @@ fn chosen(args: &Args, loaded: &Loaded) -> Result<CollectorId, Exit> {
         [] => Err(fail("there is no TracingCollector in the input: nothing else samples whole traces", Exit::Findings)),
         several => {
             let names: Vec<_> = several.iter().map(ToString::to_string).collect();
-            Err(fail(&format!("several TracingCollectors are in the input: add --collector {}", names.join("|")), Exit::Usage))
+            Err(fail(
+                &format!("several TracingCollectors are in the input: add --collector {}", names.join("|")),
+                Exit::Usage,
+            ))
         }
     }
 }

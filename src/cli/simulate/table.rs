@@ -155,11 +155,11 @@ fn timing(text: &mut String, outcome: &Outcome<'_>, style: Style) {
     heading(text, style, "DEPENDS ON TIMING");
     let wait = outcome.sampler.decision_wait() / 1_000_000_000;
     for (count, why) in [
-        (summary.spread, format!("have spans that end more than {wait}s apart (decisionWait)")),
-        (summary.late, "had spans after they were decided, for more traces were open than tracesInMemory".to_owned()),
+        (summary.spread, format!("spans end more than {wait}s apart (decisionWait)")),
+        (summary.late, "spans come after the decision, for more traces are open than tracesInMemory".to_owned()),
     ] {
         if count > 0 {
-            say(text, format!("  {count} traces {why}"));
+            say(text, format!("  {why}: {count}"));
         }
     }
     for (id, timing) in summary.timed.iter().take(NAMED) {

@@ -25,8 +25,8 @@ pub use objects::{
 pub use read::read_collector;
 pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision, WORKLOAD_KEY, configuration_name, revision};
 pub use sampler::{
-    Effect, HeadVerdict, ResourceFacts, Rule, RuleId, Sampler, Scrubbed, Scrubber, Seen, Source, SpanAttributes, SpanFacts,
-    TraceId, Value, Verdict,
+    Effect, HeadVerdict, ResourceFacts, Rule, RuleId, Sampler, Scrubbed, Scrubber, Seen, Source, SpanAttributes,
+    SpanFacts, TraceId, Value, Verdict,
 };
 pub use secrets::{is_sendable, secret_findings};
 pub(in crate::plan) use services::participants;

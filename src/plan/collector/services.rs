@@ -88,7 +88,13 @@ pub(in crate::plan) fn participants<'a>(snapshot: &'a Snapshot, collector: &Coll
                 participants.heads.push(head);
             }
             if let Some(tail) = tail {
-                participants.services.push(Service { namespace: name, name: service, policy: &policy.id, tail, layers });
+                participants.services.push(Service {
+                    namespace: name,
+                    name: service,
+                    policy: &policy.id,
+                    tail,
+                    layers,
+                });
             }
         }
         // Policies without any service yet.

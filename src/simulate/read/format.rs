@@ -40,6 +40,9 @@ pub(super) fn detect(buffer: &[u8], is_end: bool) -> Option<Format> {
         return Some(Format::Frames);
     }
     let text = without_mark(buffer).trim_ascii_start();
+    if text.is_empty() {
+        return is_end.then_some(Format::Lines);
+    }
     if first == PROTOBUF && !begins_json(text) && (is_end || text.len() > 2) {
         return Some(Format::Message);
     }

@@ -173,7 +173,8 @@ impl<'a> Record<'a> {
     /// How large it is as protobuf.
     fn size(&self) -> usize {
         let text = |text: &Option<Text<'_>>| text.as_ref().map_or(0, |text| size::text(text.0.len()));
-        let ids = [self.trace_id.0 != [0; 16], self.span_id.0 != [0; 8], self.parent_span_id.unwrap_or_default().0 != [0; 8]];
+        let ids =
+            [self.trace_id.0 != [0; 16], self.span_id.0 != [0; 8], self.parent_span_id.unwrap_or_default().0 != [0; 8]];
         let ids: usize = ids.into_iter().zip([18, 10, 10]).map(|(there, size)| if there { size } else { 0 }).sum();
         let times = fixed(self.start_time_unix_nano, 9) + fixed(self.end_time_unix_nano, 9);
         let counts = [self.dropped_attributes_count, self.dropped_events_count, self.dropped_links_count];

@@ -7,7 +7,7 @@ use super::{
     ServiceRules, hash,
 };
 use crate::{
-    api::{CollectorKeep, Keep, Ratio},
+    api::{CollectorKeep, Keep, Ratio, SpanMatcher},
     diagnostics::{FieldPath, ObjectId},
     index::{Collector, PolicyId, Snapshot},
     plan::{
@@ -18,6 +18,7 @@ use crate::{
             tail::{self, Offers},
         },
         effective,
+        validate::sampling::covers,
     },
 };
 
@@ -192,12 +193,11 @@ impl Builder {
             Some((Matcher::new(&rule.matcher), marks.of(mark), number))
         });
         let routes: Vec<_> = routes.collect();
-        let own = tail
-            .ratio
-            .and_then(|ratio| self.merged("ratio", layers, "sampling.tail.ratio", Effect::Ratio(ratio.0)));
+        let own =
+            tail.ratio.and_then(|ratio| self.merged("ratio", layers, "sampling.tail.ratio", Effect::Ratio(ratio.0)));
         let own = (marks.of(&offers.own), own);
         let service = ServiceRules { own, routes, drop, always, errors, server_errors, slower };
-        self.shade(&service, collector, collector.services.get(&offers.service.name).copied());
+        self.shade(offers, &service, collector);
         service
     }
 
@@ -216,35 +216,39 @@ impl Builder {
 
     /// What a service's rules leave nothing to decide: an earlier one of the same list that matches all that they match, and
     /// whatever keeps every trace of the service.
-    fn shade(&mut self, service: &ServiceRules, collector: &CollectorRules, kept: Option<RuleId>) {
+    fn shade(&mut self, offers: &Offers<'_>, service: &ServiceRules, collector: &CollectorRules) {
         let ServiceRules { own, routes, drop, always, errors, server_errors, slower } = service;
+        let kept = collector.services.get(&offers.service.name).copied();
         let all = kept.or(*always);
-        for (at, (matcher, rule)) in drop.iter().enumerate() {
-            let earlier = drop.iter().take(at).find(|(earlier, _)| earlier.covers(matcher));
-            self.shadow(*rule, earlier.map(|(_, by)| *by));
-        }
-        let mut shadowed = |rule: Option<RuleId>, by: Option<RuleId>| {
-            rule.into_iter().for_each(|rule| self.shadow(rule, by.filter(|by| *by != rule)));
+        let mut shadow = |rule: Option<RuleId>, by: Option<RuleId>| {
+            rule.into_iter().for_each(|rule| self.shadows.entry(rule).or_default().push(by));
         };
-        shadowed(*always, kept);
-        shadowed(*errors, all.or(collector.errors));
-        shadowed(*server_errors, all.or(collector.server_errors));
-        if let Some((limit, rule)) = slower {
-            let wider = collector.slower.filter(|(millis, _)| *millis * 1_000_000 <= i128::from(*limit));
-            shadowed(Some(*rule), all.or(wider.map(|(_, by)| by)));
-        }
-        for (at, (matcher, _, rule)) in routes.iter().enumerate() {
-            let earlier = routes.iter().take(at).find(|(earlier, ..)| earlier.covers(matcher));
-            shadowed(Some(*rule), all.or(earlier.map(|(.., by)| *by)));
-        }
-        let any = Matcher::new(&crate::api::SpanMatcher { route: None, route_prefix: None, method: None, span_name: None });
-        let catching = routes.iter().find(|(matcher, ..)| matcher.covers(&any));
-        shadowed(own.1, all.or(catching.map(|(.., by)| *by)));
+        shadow(*always, kept);
+        shadow(*errors, all.or(collector.errors));
+        shadow(*server_errors, all.or(collector.server_errors));
+        let wider = |(limit, _): (i64, _)| {
+            collector.slower.filter(|(millis, _)| *millis * 1_000_000 <= i128::from(limit)).map(|(_, by)| by)
+        };
+        shadow(slower.map(|(_, rule)| rule), all.or(slower.and_then(wider)));
+        let dropped: Vec<_> = offers.drop.iter().zip(drop.iter().map(|(_, rule)| *rule)).collect();
+        earlier(&dropped).for_each(|(rule, by)| shadow(Some(rule), by));
+        let rules = offers.rules.iter().map(|(rule, _)| &rule.matcher);
+        let ruled: Vec<_> = rules.zip(routes.iter().map(|(.., rule)| *rule)).collect();
+        earlier(&ruled).for_each(|(rule, by)| shadow(Some(rule), all.or(by)));
+        let catching = ruled.iter().find(|(matcher, _)| covers(matcher, &ANY));
+        shadow(own.1, all.or(catching.map(|(_, by)| *by)));
     }
+}
 
-    fn shadow(&mut self, rule: RuleId, by: Option<RuleId>) {
-        self.shadows.entry(rule).or_default().push(by);
-    }
+/// Every span.
+const ANY: SpanMatcher = SpanMatcher { route: None, route_prefix: None, method: None, span_name: None };
+
+/// The rules of a list, each with an earlier one that matches all that it matches.
+fn earlier<'l>(list: &'l [(&SpanMatcher, RuleId)]) -> impl Iterator<Item = (RuleId, Option<RuleId>)> + 'l {
+    list.iter().enumerate().map(|(at, (matcher, rule))| {
+        let earlier = list.iter().take(at).find(|(earlier, _)| covers(earlier, matcher));
+        (*rule, earlier.map(|(_, by)| *by))
+    })
 }
 
 /// In nanoseconds.

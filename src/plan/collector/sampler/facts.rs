@@ -114,7 +114,7 @@ impl<'a> SpanAttributes<'a> {
     pub fn complete(&self, facts: &mut SpanFacts<'a>) {
         facts.route = self.route.and_then(Value::text);
         facts.method = self.method.or(self.old_method).and_then(Value::text);
-        facts.is_server_error = self.status.is_some_and(Value::is_server_error)
-            || self.old_status.is_some_and(Value::is_server_error);
+        facts.is_server_error =
+            self.status.is_some_and(Value::is_server_error) || self.old_status.is_some_and(Value::is_server_error);
     }
 }

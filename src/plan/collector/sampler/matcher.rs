@@ -30,24 +30,6 @@ impl Matcher {
             && self.prefix.as_deref().is_none_or(|prefix| span.route.is_some_and(|route| route.starts_with(prefix)))
             && self.name.as_ref().is_none_or(|pattern| pattern.matches(span.name))
     }
-
-    /// Whether it certainly matches every span that the other one matches.
-    pub(super) fn covers(&self, other: &Self) -> bool {
-        let route = match (&self.route, &self.prefix) {
-            (Some(route), _) => other.route.as_ref() == Some(route),
-            (None, Some(prefix)) => {
-                let begins = |text: &Option<String>| text.as_ref().is_some_and(|text| text.starts_with(prefix));
-                begins(&other.route) || begins(&other.prefix)
-            }
-            (None, None) => true,
-        };
-        let name = match (&self.name, &other.name) {
-            (None, _) => true,
-            (Some(own), None) => own.is_any(),
-            (Some(own), Some(other)) => own.covers(other),
-        };
-        route && name && (self.method.is_none() || self.method == other.method)
-    }
 }
 
 /// A text in which `*` stands for any characters: at least one piece, with such a star between two pieces.
@@ -75,29 +57,11 @@ impl Pattern {
             None => false,
         })
     }
-
-    /// Stars alone.
-    fn is_any(&self) -> bool {
-        self.0.len() > 1 && self.0.iter().all(String::is_empty)
-    }
-
-    fn covers(&self, other: &Self) -> bool {
-        match (self.0.as_slice(), other.0.as_slice()) {
-            _ if self.is_any() || self == other => true,
-            (_, [text]) => self.matches(text),
-            ([beginning, end], [first, .., last]) => first.starts_with(beginning) && last.ends_with(end),
-            _ => false,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn matcher(yaml: &str) -> Matcher {
-        Matcher::new(&serde_saphyr::from_str(yaml).unwrap())
-    }
 
     #[test]
     fn stars_stand_for_any_characters() {
@@ -115,37 +79,9 @@ mod tests {
         ] {
             assert!(matches(pattern, text), "{pattern} {text}");
         }
-        for (pattern, text) in
-            [("poll *", "poll"), ("aa*aa", "aaa"), ("a*b*c", "acb"), ("x", "xx"), ("a*b*b*c", "abc")]
+        for (pattern, text) in [("poll *", "poll"), ("aa*aa", "aaa"), ("a*b*c", "acb"), ("x", "xx"), ("a*b*b*c", "abc")]
         {
             assert!(!matches(pattern, text), "{pattern} {text}");
-        }
-    }
-
-    #[test]
-    fn what_covers_another_rule_covers_each_field() {
-        let covers = |one: &str, other: &str| matcher(one).covers(&matcher(other));
-        for (one, other) in [
-            ("{route: /a}", "{route: /a, method: GET}"),
-            ("{routePrefix: /a}", "{route: /ab}"),
-            ("{routePrefix: /a}", "{routePrefix: /a/}"),
-            ("{spanName: '*'}", "{route: /a}"),
-            ("{spanName: 'poll *'}", "{spanName: 'poll x', route: /a}"),
-            ("{spanName: 'poll*'}", "{spanName: 'poll a*b'}"),
-            ("{spanName: '*a*'}", "{spanName: '*a*'}"),
-        ] {
-            assert!(covers(one, other), "{one} {other}");
-        }
-        for (one, other) in [
-            ("{route: /a, method: GET}", "{route: /a}"),
-            ("{route: /a}", "{routePrefix: /a}"),
-            ("{routePrefix: /ab}", "{routePrefix: /a}"),
-            ("{routePrefix: /a}", "{spanName: x}"),
-            ("{spanName: 'poll *'}", "{route: /a}"),
-            ("{spanName: '*a*'}", "{spanName: 'b*c'}"),
-            ("{spanName: 'ab*bc'}", "{spanName: 'abc'}"),
-        ] {
-            assert!(!covers(one, other), "{one} {other}");
         }
     }
 }
