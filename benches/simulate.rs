@@ -147,7 +147,9 @@ struct Intake<'s>(Simulation<'s>, Count);
 
 impl Sink for Intake<'_> {
     fn batches(&mut self, batches: &[Batch<'_>]) {
-        batches.iter().for_each(|batch| self.0.take(batch, &mut self.1));
+        for batch in batches {
+            self.0.take(batch, &mut self.1);
+        }
     }
 
     fn malformed(&mut self, _: Malformed) -> bool {
@@ -227,7 +229,9 @@ async fn collected(configuration: &str) -> Duration {
     let mut client = Client::connect(collector.http_port());
     let requests: Vec<_> = requests(SPANS).collect();
     let before = collector.usage().cpu;
-    requests.into_iter().for_each(|request| client.send(request));
+    for request in requests {
+        client.send(request);
+    }
     let name = "otelcol_processor_tail_sampling_global_count_traces_sampled";
     let wanted = f64::from(u32::try_from(SPANS / PER_TRACE).unwrap_or_default());
     let deadline = Instant::now() + Duration::from_secs(30);

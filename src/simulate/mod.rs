@@ -93,9 +93,9 @@ impl<'s> Simulation<'s> {
         let source = self.sampler.source(&facts);
         let service = self.names.service(self.sampler.namespace(&facts), facts.name());
         for scope in &batch.scopes {
-            scope.attributes.iter().for_each(|attribute| {
+            for attribute in &scope.attributes {
                 self.scrubbed(attribute);
-            });
+            }
             for span in &scope.spans {
                 self.span(Origin { source: &source, service }, span, fates);
             }
@@ -142,19 +142,15 @@ impl<'s> Simulation<'s> {
 
     /// Takes note of what scrubbing does to an attribute, and gives what is left of its value.
     fn scrubbed<'a>(&mut self, attribute: &'a Attribute<'_>) -> Option<Value<'a>> {
-        let fate = match self.keys.get(&*attribute.key) {
-            Some(fate) => *fate,
-            None => {
-                let fate = self.sampler.scrubber().fate(&attribute.key);
-                if self.keys.len() < KNOWN_KEYS {
-                    self.keys.insert(attribute.key.clone().into_owned(), fate);
-                }
-                fate
+        let fate = self.keys.get(&*attribute.key).copied().unwrap_or_else(|| {
+            let fate = self.sampler.scrubber().fate(&attribute.key);
+            if self.keys.len() < KNOWN_KEYS {
+                self.keys.insert(attribute.key.clone().into_owned(), fate);
             }
-        };
+            fate
+        });
         let value = attribute.value.plain();
         match (fate, value) {
-            (Scrubbed::Stays, _) => value,
             (Scrubbed::Removed, _) => {
                 self.summary.removed(&attribute.key);
                 None
@@ -163,7 +159,7 @@ impl<'s> Simulation<'s> {
                 self.summary.cut(&attribute.key);
                 fate.left(text).map(Value::Text)
             }
-            (Scrubbed::Cut(_), _) => value,
+            (Scrubbed::Stays | Scrubbed::Cut(_), _) => value,
         }
     }
 
@@ -198,7 +194,9 @@ impl<'s> Simulation<'s> {
         }
         let mut rest: Vec<Fate> = std::iter::from_fn(|| self.decided.pop()).map(|(_, fate)| fate).collect();
         rest.sort_by_key(|fate| fate.number);
-        rest.iter().for_each(|fate| self.tell(fate, fates));
+        for fate in &rest {
+            self.tell(fate, fates);
+        }
         (self.summary, self.names)
     }
 }

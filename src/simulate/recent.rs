@@ -45,7 +45,7 @@ impl<T> Recent<T> {
     /// The value of a trace, which is the latest one now.
     pub(super) fn touch(&mut self, id: &TraceId) -> Option<&mut T> {
         let place = *self.places.get(id)?;
-        self.to_the_end(place);
+        self.touched(place);
         self.entries.get_mut(place as usize)?.value.as_mut()
     }
 
@@ -54,7 +54,7 @@ impl<T> Recent<T> {
         let place = match self.places.get(id) {
             Some(place) => {
                 let place = *place;
-                self.to_the_end(place);
+                self.touched(place);
                 place
             }
             None => self.insert(*id),
@@ -87,7 +87,7 @@ impl<T> Recent<T> {
         place
     }
 
-    fn to_the_end(&mut self, place: u32) {
+    fn touched(&mut self, place: u32) {
         if self.latest != place {
             self.unlink(place);
             self.link(place);

@@ -83,7 +83,9 @@ impl Fates for Told {
 
 fn simulated(sampler: &Sampler, with_head: bool, batches: &[Batch<'_>]) -> (Vec<Fate>, Summary) {
     let (mut told, mut simulation) = (Told::default(), Simulation::new(sampler, with_head));
-    batches.iter().for_each(|batch| simulation.take(batch, &mut told));
+    for batch in batches {
+        simulation.take(batch, &mut told);
+    }
     let (summary, _) = simulation.finish(&mut told);
     (told.0, summary)
 }
@@ -211,7 +213,7 @@ fn sdks_decide_before_the_collector() {
     assert_eq!(found(&beside, true), ("baseline".to_owned(), true, 1, 2, 0));
     // What follows is recorded where nothing is known of the root.
     assert_eq!(found(&[batch("never", child(1))], true), ("baseline".to_owned(), true, 1, 0, 0));
-    assert_eq!(found(&[batch("plain", root(1)), batch("never", child(1))], true).1, true);
+    assert!(found(&[batch("plain", root(1)), batch("never", child(1))], true).1);
 }
 
 #[test]

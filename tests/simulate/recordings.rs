@@ -13,7 +13,7 @@ use crate::support::otlp::{KeyValue, ResourceSpans, Span, Value, hex};
 pub(crate) fn write(form: Form, requests: &[Vec<ResourceSpans>]) -> Vec<u8> {
     let json = || requests.iter().map(|request| document(request));
     match form {
-        Form::Lines => json().map(|document| format!("{document}\n")).collect::<String>().into_bytes(),
+        Form::Lines => json().flat_map(|document| format!("{document}\n").into_bytes()).collect(),
         Form::Pretty => format!("\n{:#}", Json::Array(json().collect())).into_bytes(),
         Form::Frames => {
             let messages = requests.iter().map(|request| message(request));

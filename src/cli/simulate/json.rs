@@ -15,7 +15,8 @@ use crate::{
 /// A rule as it is repeated for every trace.
 #[derive(Clone, Debug, Serialize)]
 struct Rule {
-    rule: String,
+    #[serde(rename = "rule")]
+    text: String,
     policy: Option<String>,
     file: Option<String>,
     line: Option<usize>,
@@ -30,14 +31,14 @@ impl Rule {
             Effect::Keep | Effect::Drop => None,
         };
         let policy = rule.policy.as_ref().map(ToString::to_string);
-        Self { rule: rule.text.clone(), policy, file: place.file, line: place.line, ratio }
+        Self { text: rule.text.clone(), policy, file: place.file, line: place.line, ratio }
     }
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Trace<'a> {
-    trace_id: String,
+    #[serde(rename = "traceId")]
+    id: String,
     kept: bool,
     #[serde(flatten)]
     rule: &'a Rule,
@@ -73,7 +74,7 @@ impl<'a> Traces<'a> {
         let Some(rule) = self.rules.get(fate.rule.index()) else { return };
         let service = fate.root.and_then(|(service, _)| names.service_of(service));
         let trace = Trace {
-            trace_id: hex(&fate.id),
+            id: hex(&fate.id),
             kept: fate.kept,
             rule,
             namespace: service.and_then(|service| service.namespace.as_deref()),
@@ -106,7 +107,7 @@ impl<'a> Traces<'a> {
 
 const BEGINNING: &str = "{\"version\":1,\"traces\":[\n";
 
-fn hex(id: &[u8]) -> String {
+pub(super) fn hex(id: &[u8]) -> String {
     let digits = id.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }

@@ -38,7 +38,7 @@ impl Recording {
         if metadata.is_dir() {
             return Err(io::Error::other("it is a folder"));
         }
-        Ok(Self { source: Box::new(file), total: metadata.is_file().then(|| metadata.len()) })
+        Ok(Self { source: Box::new(file), total: metadata.is_file().then_some(metadata.len()) })
     }
 
     /// Reads all of it.
@@ -112,7 +112,7 @@ impl Packing {
         match self {
             Self::None => Plain::As(source),
             Self::Gzip => Plain::Gzip(MultiGzDecoder::new(source)),
-            Self::Zstd => Plain::Zstd(Frames::new(source)),
+            Self::Zstd => Plain::Zstd(Box::new(Frames::new(source))),
         }
     }
 }
@@ -121,7 +121,7 @@ impl Packing {
 enum Plain<R> {
     As(R),
     Gzip(MultiGzDecoder<R>),
-    Zstd(Frames<R>),
+    Zstd(Box<Frames<R>>),
 }
 
 impl<R: BufRead> Read for Plain<R> {

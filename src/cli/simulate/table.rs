@@ -163,7 +163,7 @@ fn timing(text: &mut String, outcome: &Outcome<'_>, style: Style) {
         }
     }
     for (id, timing) in summary.timed.iter().take(NAMED) {
-        let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = super::json::hex(id);
         let word = if *timing == Timing::Late { "late spans" } else { "spread" };
         say(text, format!("    {id}  {word}"));
     }

@@ -22,7 +22,7 @@ pub(super) struct Document<'a> {
     #[serde(borrow)]
     batches: Option<Vec<ResourceSpans<'a>>>,
     #[serde(borrow)]
-    trace: Option<Box<Document<'a>>>,
+    trace: Option<Box<Self>>,
     /// Jaeger, several traces.
     #[serde(borrow)]
     data: Option<Vec<jaeger::Trace<'a>>>,

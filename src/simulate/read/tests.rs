@@ -47,9 +47,9 @@ impl Sink for Found {
 fn read_in(pieces: &[&[u8]]) -> Found {
     let mut found = Found::default();
     let mut reader = Reader::new(|_| Ok(None));
-    pieces.iter().for_each(|piece| {
+    for piece in pieces {
         reader.push(piece, &mut found);
-    });
+    }
     reader.finish(&mut found);
     found
 }

@@ -221,7 +221,9 @@ impl Builder {
         let kept = collector.services.get(&offers.service.name).copied();
         let all = kept.or(*always);
         let mut shadow = |rule: Option<RuleId>, by: Option<RuleId>| {
-            rule.into_iter().for_each(|rule| self.shadows.entry(rule).or_default().push(by));
+            if let Some(rule) = rule {
+                self.shadows.entry(rule).or_default().push(by);
+            }
         };
         shadow(*always, kept);
         shadow(*errors, all.or(collector.errors));
@@ -229,14 +231,14 @@ impl Builder {
         let wider = |(limit, _): (i64, _)| {
             collector.slower.filter(|(millis, _)| *millis * 1_000_000 <= i128::from(limit)).map(|(_, by)| by)
         };
-        shadow(slower.map(|(_, rule)| rule), all.or(slower.and_then(wider)));
+        shadow(slower.map(|(_, rule)| rule), all.or_else(|| slower.and_then(wider)));
         let dropped: Vec<_> = offers.drop.iter().zip(drop.iter().map(|(_, rule)| *rule)).collect();
         earlier(&dropped).for_each(|(rule, by)| shadow(Some(rule), by));
-        let rules = offers.rules.iter().map(|(rule, _)| &rule.matcher);
-        let ruled: Vec<_> = rules.zip(routes.iter().map(|(.., rule)| *rule)).collect();
-        earlier(&ruled).for_each(|(rule, by)| shadow(Some(rule), all.or(by)));
-        let catching = ruled.iter().find(|(matcher, _)| covers(matcher, &ANY));
-        shadow(own.1, all.or(catching.map(|(_, by)| *by)));
+        let matchers = offers.rules.iter().map(|(rule, _)| &rule.matcher);
+        let routed: Vec<_> = matchers.zip(routes.iter().map(|(.., rule)| *rule)).collect();
+        earlier(&routed).for_each(|(rule, by)| shadow(Some(rule), all.or(by)));
+        let catching = routed.iter().find(|(matcher, _)| covers(matcher, &ANY));
+        shadow(own.1, all.or_else(|| catching.map(|(_, by)| *by)));
     }
 }
 

@@ -35,7 +35,9 @@ impl Seen {
     }
 
     pub(super) fn hits(&mut self, rule: Option<RuleId>) {
-        rule.into_iter().for_each(|rule| self.hit(rule));
+        if let Some(rule) = rule {
+            self.hit(rule);
+        }
     }
 
     pub(super) fn marked(&mut self, mark: MarkId, rule: RuleId) {
