@@ -10,6 +10,7 @@ pub mod controller;
 pub mod diagnostics;
 pub mod index;
 pub mod plan;
+pub mod simulate;
 pub mod telemetry;
 pub mod watch;
 pub mod web;

@@ -10,6 +10,7 @@ mod load;
 mod operator;
 mod output;
 mod render;
+mod simulate;
 mod status;
 mod table;
 mod validate;
@@ -32,6 +33,7 @@ enum Command {
     Render(render::Args),
     Crds(crds::Args),
     Explain(explain::Args),
+    Simulate(simulate::Args),
     Diff(diff::Args),
     Status(status::Args),
     #[command(hide = true)]
@@ -70,6 +72,7 @@ pub fn run() -> u8 {
         Command::Render(args) => render::run(&args),
         Command::Crds(args) => crds::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Docs(args) => docs::run(&args),

@@ -80,8 +80,8 @@ pub(super) fn run(args: &Args) -> Exit {
     printed.max(verdict)
 }
 
-/// Errors and warnings, and what does nothing yet, on standard error.
-fn report(loaded: &Loaded) {
+/// Errors and warnings on standard error.
+pub(super) fn report_findings(loaded: &Loaded) {
     let shown: Vec<Located> =
         loaded.findings.iter().filter(|found| found.diagnostic.severity() != Severity::Info).cloned().collect();
     if !shown.is_empty() {
@@ -89,6 +89,11 @@ fn report(loaded: &Loaded) {
         complain(pretty(&shown, summary, colour(std::io::stderr().is_terminal())).trim_end());
     }
     loaded.notes.iter().for_each(|note| complain(&format!("note: {note}")));
+}
+
+/// The same, and what does nothing yet.
+fn report(loaded: &Loaded) {
+    report_findings(loaded);
     for (id, plan) in &loaded.plan.workloads {
         let unresolved = match &plan.decision {
             Decision::Hold(HoldReason::Unresolved(unresolved)) => unresolved,

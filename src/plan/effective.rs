@@ -8,7 +8,7 @@ use super::{
     merge::{fields, merge},
 };
 use crate::{
-    api::{Export, Language, Limits, Propagator, Protocol, Settings, Tail},
+    api::{Export, Language, Limits, Profile, Propagator, Protocol, Ratio, Sampling, Settings, Tail},
     diagnostics::Code,
     index::{CollectorId, Policy, PolicyId, Snapshot},
 };
@@ -99,6 +99,27 @@ pub(super) struct Rules<'a> {
     pub(super) collector: Option<CollectorId>,
     /// The tail rules in force.
     pub(super) tail: Option<Tail>,
+    /// What its SDK decides at the first span of a trace, where a policy says so.
+    pub(super) head: Option<Head>,
+    /// What was merged, the weakest first.
+    pub(super) layers: Vec<Attached<'a>>,
+}
+
+/// Head sampling of a service.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Head {
+    /// The share of traces that begin here and are recorded.
+    pub(super) ratio: Ratio,
+    /// Whether the decision of a caller is followed.
+    pub(super) parent_based: bool,
+}
+
+impl Head {
+    /// What these settings come to; `None` where the SDK is left alone, and records what its caller records, and everything else.
+    pub(super) fn new(sampling: &Sampling) -> Option<Self> {
+        let ratio = sampling.ratio.or_else(|| sampling.profile.map(Profile::ratio))?;
+        Some(Self { ratio, parent_based: sampling.parent_based.unwrap_or(true) })
+    }
 }
 
 impl<'a> Effective<'a> {
@@ -115,7 +136,8 @@ impl<'a> Effective<'a> {
         let named = self.settings.export.as_ref().and_then(|export| export.collector_ref.as_ref());
         let collector = reached.and(named).map(|reference| reference.id(namespace));
         let tail = self.settings.sampling.as_ref().and_then(|sampling| sampling.tail.clone());
-        Some(Rules { policy, collector, tail })
+        let head = self.settings.sampling.as_ref().and_then(Head::new);
+        Some(Rules { policy, collector, tail, head, layers: self.layers.clone() })
     }
 
     /// Where spans go.

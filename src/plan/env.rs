@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::export::ResolvedExport;
+use super::{effective::Head, export::ResolvedExport};
 use crate::{
-    api::{Compression, DurationText, Language, Limits, Profile, Propagator, Protocol, Ratio, Sampling, Settings},
+    api::{Compression, DurationText, Language, Limits, Propagator, Protocol, Ratio, Sampling, Settings},
     index::{
         ENV_NAMES, EnvValue, FIELD_NODE_NAME, FIELD_POD_NAME, FIELD_VERSION_LABEL, VERSION_LABEL, Workload, env_name,
     },
@@ -146,8 +146,8 @@ fn attributes(inputs: &Inputs<'_>, container: &str, tag: Option<&str>) -> BTreeM
 }
 
 fn sampler(sampling: &Sampling, values: &mut Values) {
-    let Some(ratio) = sampling.ratio.or_else(|| sampling.profile.map(Profile::ratio)) else { return };
-    let prefix = if sampling.parent_based.unwrap_or(true) { "parentbased_" } else { "" };
+    let Some(Head { ratio, parent_based }) = Head::new(sampling) else { return };
+    let prefix = if parent_based { "parentbased_" } else { "" };
     let name = match ratio {
         Ratio(ratio) if ratio >= 1.0 => "always_on",
         Ratio(ratio) if ratio <= 0.0 => "always_off",

@@ -8,6 +8,7 @@ mod explain;
 mod formats;
 mod hostile;
 mod render;
+mod simulate;
 mod snapshots;
 mod suppression;
 mod validate;

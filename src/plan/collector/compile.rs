@@ -28,8 +28,7 @@ const CONDITIONAL_BYTES: usize = 330;
 
 /// Compiles the configurations of a collector.
 pub fn compile(snapshot: &Snapshot, collector: &Collector) -> CollectorPlan {
-    let mut participants = services::participants(snapshot, &collector.id);
-    leave_out(&mut participants);
+    let participants = in_force(snapshot, collector);
     let mut plan = CollectorPlan {
         policies: participants.policies.len(),
         services: participants.services.len(),
@@ -56,6 +55,13 @@ pub fn compile(snapshot: &Snapshot, collector: &Collector) -> CollectorPlan {
         }
     }
     plan
+}
+
+/// Whose rules a collector follows.
+pub(super) fn in_force<'a>(snapshot: &'a Snapshot, collector: &Collector) -> Participants<'a> {
+    let mut participants = services::participants(snapshot, &collector.id);
+    leave_out(&mut participants);
+    participants
 }
 
 /// Leaves out the rules of policies that alone take more than a quarter of a configuration, so that no policy can keep the

@@ -8,6 +8,7 @@ mod objects;
 mod read;
 mod revision;
 pub mod rollout;
+mod sampler;
 mod secrets;
 mod services;
 mod settings;
@@ -23,6 +24,10 @@ pub use objects::{
 };
 pub use read::read_collector;
 pub use revision::{CONFIGURATION_KEY, POD_KEY, Revision, WORKLOAD_KEY, configuration_name, revision};
+pub use sampler::{
+    Effect, HeadVerdict, ResourceFacts, Rule, RuleId, Sampler, Scrubbed, Scrubber, Seen, Source, SpanAttributes,
+    SpanFacts, TraceId, Value, Verdict,
+};
 pub use secrets::{is_sendable, secret_findings};
 pub(in crate::plan) use services::participants;
 pub use settings::{

@@ -8,13 +8,13 @@ use crate::{
     index::{CollectorId, Namespace, Policy, PolicyId, Snapshot},
     plan::{
         attach::{self, Attached, Part, Specificity, Strength},
-        effective::{self, Rules},
+        effective::{self, Head, Rules},
         workload,
     },
 };
 
 /// A service with sampling rules.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(in crate::plan) struct Service<'a> {
     /// The namespace that its spans are from.
     pub(in crate::plan) namespace: &'a str,
@@ -24,6 +24,21 @@ pub(in crate::plan) struct Service<'a> {
     pub(in crate::plan) policy: &'a PolicyId,
     /// The rules in force.
     pub(in crate::plan) tail: Tail,
+    /// What they were merged from, the weakest first.
+    pub(in crate::plan) layers: Vec<Attached<'a>>,
+}
+
+/// A service that is sampled at the first span of a trace, before any collector sees it.
+#[derive(Clone, Debug)]
+pub(in crate::plan) struct HeadService<'a> {
+    /// The namespace that its spans are from.
+    pub(in crate::plan) namespace: &'a str,
+    /// Its `service.name`.
+    pub(in crate::plan) name: String,
+    /// What its SDK decides.
+    pub(in crate::plan) head: Head,
+    /// What that was merged from, the weakest first.
+    pub(in crate::plan) layers: Vec<Attached<'a>>,
 }
 
 /// The policies that export to a collector, and the services which follow them.
@@ -33,6 +48,8 @@ pub(in crate::plan) struct Participants<'a> {
     pub(in crate::plan) policies: BTreeSet<&'a PolicyId>,
     /// Services that have sampling rules, by namespace and name.
     pub(in crate::plan) services: Vec<Service<'a>>,
+    /// Services that are sampled at their first span too, by namespace and name.
+    pub(in crate::plan) heads: Vec<HeadService<'a>>,
     /// Services for which two of those policies have rules.
     pub(in crate::plan) findings: Vec<Diagnostic>,
 }
@@ -62,12 +79,21 @@ pub(in crate::plan) fn participants<'a>(snapshot: &'a Snapshot, collector: &Coll
             if let Some(other) = other.filter(|claim| !claim.rules.policy.ignored.covers(Code::TRC0402)) {
                 participants.findings.push(shared(&service, winner.rules.policy, other.rules.policy));
             }
-            if let Some(tail) = winner.rules.tail.clone().filter(|_| reaches(&winner)) {
+            if !reaches(&winner) {
+                continue;
+            }
+            let Rules { policy, tail, head, layers, .. } = claims.swap_remove(0).rules;
+            if let Some(head) = head {
+                let head = HeadService { namespace: name, name: service.clone(), head, layers: layers.clone() };
+                participants.heads.push(head);
+            }
+            if let Some(tail) = tail {
                 participants.services.push(Service {
                     namespace: name,
                     name: service,
-                    policy: &winner.rules.policy.id,
+                    policy: &policy.id,
                     tail,
+                    layers,
                 });
             }
         }

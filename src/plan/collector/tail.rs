@@ -16,7 +16,7 @@ use super::services::Service;
 pub(super) const BASE: &str = "base";
 
 /// What one service asks of the collector.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Offers<'a> {
     /// The service.
     pub(super) service: &'a Service<'a>,
@@ -49,7 +49,7 @@ pub(super) struct Conditional {
 }
 
 /// Everything that is on offer.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Model<'a> {
     /// The services that ask for anything, in the order of their names.
     pub(super) services: Vec<Offers<'a>>,

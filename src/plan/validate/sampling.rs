@@ -123,7 +123,7 @@ fn never<'m>(rules: impl Iterator<Item = &'m SpanMatcher>, list: &str, path: &Fi
 }
 
 /// Whether every span that `narrow` matches is matched by `wide` too. Says no where that cannot be known.
-fn covers(wide: &SpanMatcher, narrow: &SpanMatcher) -> bool {
+pub(in crate::plan) fn covers(wide: &SpanMatcher, narrow: &SpanMatcher) -> bool {
     let route = wide.route.is_none() || wide.route == narrow.route;
     let prefix = wide.route_prefix.as_ref().is_none_or(|prefix| {
         let known = narrow.route.as_ref().or(narrow.route_prefix.as_ref());

@@ -28,6 +28,8 @@ use text::Text;
 use transform::{Context, Group, Transform};
 
 pub(super) use mark::service as service_statement;
+pub(super) use sampling::percentage;
+pub(super) use scrub::{removed_headers, truncated};
 
 /// A configuration file of the OpenTelemetry Collector.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -166,7 +166,7 @@ fn has<'a>(key: &'static str, values: impl IntoIterator<Item = &'a str>) -> Part
 }
 
 /// The ratio in per cent, by moving the decimal point: multiplying would make 7.000000000000001 of 0.07.
-fn percentage(ratio: Ratio) -> serde_json::Number {
+pub(in crate::plan::collector) fn percentage(ratio: Ratio) -> serde_json::Number {
     let decimal = ratio.decimal();
     let (whole, fraction) = decimal.split_once('.').unwrap_or((&decimal, ""));
     let digits = format!("{whole}{fraction:0<2}");

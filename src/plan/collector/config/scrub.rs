@@ -17,14 +17,14 @@ const URL: [&str; 2] = ["http.url", "url.full"];
 
 /// Removes headers, named attributes and the ends of long texts from resources, scopes, spans and span events.
 pub(in crate::plan::collector) fn scrub(settings: &Scrub, names: Names) -> Transform {
-    let headers = headers(settings);
+    let headers = removed_headers(settings);
     let truncated = truncated(settings);
     let contexts = [Context::Resource, Context::Scope, Context::Span, Context::SpanEvent];
     Transform::new(contexts.map(|context| {
         let attributes = context.attributes();
         // By patterns: `delete_key` would leave the second of two attributes of one name.
         let delete = |pattern: &str| format!("delete_matching_keys({attributes}, {})", literal(pattern));
-        let mut statements = vec![delete(&pattern(&headers))];
+        let mut statements = vec![delete(&headers)];
         if context == Context::Resource {
             // Metrics of spans carry every attribute of a resource, and are made before marks are set.
             statements.push(delete(OURS));
@@ -44,6 +44,11 @@ pub(in crate::plan::collector) fn scrub(settings: &Scrub, names: Names) -> Trans
         }
         Group::new(context, statements)
     }))
+}
+
+/// A pattern (RE2) of the attributes that are removed because they hold headers.
+pub(in crate::plan::collector) fn removed_headers(settings: &Scrub) -> String {
+    pattern(&headers(settings))
 }
 
 /// The headers in lower case.
@@ -67,7 +72,7 @@ fn pattern(headers: &BTreeSet<String>) -> String {
 }
 
 /// Limits in bytes, by attribute; both names of the URL where one is listed.
-fn truncated(settings: &Scrub) -> BTreeMap<&str, i32> {
+pub(in crate::plan::collector) fn truncated(settings: &Scrub) -> BTreeMap<&str, i32> {
     let mut limits: BTreeMap<&str, i32> =
         settings.truncate.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
     let url = URL.iter().filter_map(|name| limits.get(name)).min().copied();

@@ -1,0 +1,164 @@
+//! `simulate`: what it prints, what it refuses, and how it ends.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::common::{Answer, Files, finish};
+
+const POLICIES: &str = "apiVersion: tracesteward.io/v1alpha1
+kind: TracingCollector
+metadata: {name: gateway, namespace: observability}
+spec:
+  allowedNamespaces: {from: All}
+  sampling:
+    baselineRatio: 0.1
+    keep: {errors: true}
+    decisionWait: 5s
+  scrub: {attributes: [db.statement]}
+  backends: [{name: tempo, endpoint: 'http://tempo:4317'}]
+---
+apiVersion: tracesteward.io/v1alpha1
+kind: TracingPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  enabled: true
+  targets: [{kind: Deployment, name: web}]
+  export: {collectorRef: {name: gateway, namespace: observability}}
+  sampling:
+    ratio: 0
+    tail:
+      ratio: 1
+      drop:
+      - {route: /healthz}
+      routes:
+      - {routePrefix: /search, ratio: 0}
+      - {route: /search/all, ratio: 1}
+";
+
+const SECOND: u64 = 1_000_000_000;
+
+/// One span in OTLP JSON.
+fn span(trace: &str, service: &str, route: &str, seconds: u64) -> Value {
+    let text = |key: &str, text: &str| json!({"key": key, "value": {"stringValue": text}});
+    json!({"resourceSpans": [{
+        "resource": {"attributes": [text("service.name", service), text("k8s.namespace.name", "shop")]},
+        "scopeSpans": [{"spans": [{
+            "traceId": format!("{trace:0>32}"), "spanId": format!("{seconds:016x}"), "name": "GET",
+            "startTimeUnixNano": SECOND.to_string(), "endTimeUnixNano": (SECOND * (1 + seconds)).to_string(),
+            "attributes": [text("http.route", route), text("db.statement", "hunter2")],
+        }]}],
+    }]})
+}
+
+fn recording() -> String {
+    let spans = [
+        span("1", "web", "/healthz", 1),
+        span("2", "web", "/search/all", 1),
+        span("3", "web", "/cart", 1),
+        span("3", "web", "/cart", 9),
+        span("4", "other", "/cart", 1),
+    ];
+    spans.map(|span| format!("{span}\n")).concat()
+}
+
+fn files() -> Files {
+    Files::new(&[("policies.yaml", POLICIES), ("traces.jsonl", &recording())])
+}
+
+fn simulate(files: &Files, args: &[&str]) -> Answer {
+    files.run(&[&["simulate"], args].concat())
+}
+
+#[test]
+fn the_table_and_the_json() {
+    let files = files();
+    let answer = simulate(&files, &["--traces", "traces.jsonl", "policies.yaml"]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    insta::assert_snapshot!("simulate_table", answer.stdout);
+    let answer = simulate(&files, &["--traces", "traces.jsonl", "-o", "json", "policies.yaml"]);
+    assert_eq!(answer.json()["version"], 1);
+    insta::assert_snapshot!("simulate_json", answer.stdout);
+    assert!(!answer.stdout.contains("hunter2"));
+    let answer = simulate(&files, &["--traces", "traces.jsonl", "--head", "-o", "json", "policies.yaml"]);
+    let first: Vec<_> = answer.json()["traces"].as_array().unwrap().iter().map(|trace| trace["rule"].clone()).collect();
+    assert_eq!(first, ["head", "head", "head", "baseline"]);
+    assert_eq!(answer.json()["summary"]["notRecorded"], 3);
+}
+
+#[test]
+fn compression_and_standard_input() {
+    let files = files();
+    let plain = simulate(&files, &["--traces", "traces.jsonl", "policies.yaml"]).stdout;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, recording().as_bytes()).unwrap();
+    let packed = packed.finish().unwrap();
+    fs::write(files.path("traces.gz"), &packed).unwrap();
+    assert_eq!(simulate(&files, &["--traces", "traces.gz", "policies.yaml"]).stdout, plain);
+    // Two frames, one after the other, with something between them that is to be skipped.
+    let recording = recording();
+    let (first, rest) = recording.split_at(400);
+    let frame =
+        |text: &str| ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest);
+    let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"xyz"].concat();
+    fs::write(files.path("traces.zst"), [frame(first), skipped, frame(rest)].concat()).unwrap();
+    assert_eq!(simulate(&files, &["--traces", "traces.zst", "policies.yaml"]).stdout, plain);
+    let mut command = super::common::command(&["simulate", "--traces", "-", "policies.yaml"]);
+    command.current_dir(files.path(""));
+    assert_eq!(finish(command, &packed).stdout, plain);
+    // A file that ends too early: what is there counts.
+    fs::write(files.path("cut.gz"), &packed[..packed.len() - 20]).unwrap();
+    let answer = simulate(&files, &["--traces", "cut.gz", "policies.yaml"]);
+    assert_eq!(answer.code, Some(3), "{answer:?}");
+    assert!(answer.stderr.contains("cut.gz cannot be read") && answer.stdout.contains("SERVICES"), "{answer:?}");
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_left_out() {
+    let files = files();
+    fs::write(files.path("broken.jsonl"), format!("{{\"hunter2\"\n{}", recording())).unwrap();
+    let answer = simulate(&files, &["--traces", "broken.jsonl", "policies.yaml"]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    let said = answer.stderr.lines().last().unwrap();
+    assert_eq!(said, "broken.jsonl: line 1: JSON that ends too early (column 10); it is left out");
+    assert!(!answer.stderr.contains("hunter2"), "{answer:?}");
+    assert!(answer.stdout.contains("cannot be read: 1\n") && answer.stdout.contains("of 4 traces"), "{answer:?}");
+    let answer = simulate(&files, &["--strict", "--traces", "broken.jsonl", "policies.yaml"]);
+    assert_eq!((answer.code, answer.stdout.as_str()), (Some(3), ""), "{answer:?}");
+    let answer = simulate(&files, &["--traces", "missing.jsonl", "policies.yaml"]);
+    assert_eq!(answer.code, Some(3), "{answer:?}");
+    assert!(answer.stderr.contains("missing.jsonl cannot be read: no such file or directory"), "{answer:?}");
+    assert_eq!(simulate(&files, &["--traces", ".", "policies.yaml"]).code, Some(3));
+}
+
+#[test]
+fn which_collector_is_meant() {
+    let files = files();
+    let second = POLICIES
+        .replace("name: gateway", "name: second")
+        .replace("name: web, namespace: shop", "name: api, namespace: shop");
+    let unused = second.split("---").next().unwrap();
+    fs::write(files.path("second.yaml"), &second).unwrap();
+    fs::write(files.path("unused.yaml"), unused).unwrap();
+    let both = ["--traces", "traces.jsonl", "policies.yaml", "second.yaml"];
+    let answer = simulate(&files, &both);
+    assert_eq!(answer.code, Some(2), "{answer:?}");
+    assert!(answer.stderr.contains("add --collector observability/gateway|observability/second"), "{answer:?}");
+    let named = |name| simulate(&files, &[&["--collector", name], &both[..]].concat());
+    assert!(named("observability/second").stdout.starts_with("TracingCollector observability/second\n"));
+    assert_eq!(named("second").code, Some(2));
+    assert_eq!(named("observability/third").code, Some(1));
+    // One that no policy uses stands back.
+    let answer = simulate(&files, &["--traces", "traces.jsonl", "policies.yaml", "unused.yaml"]);
+    assert!(answer.stdout.starts_with("TracingCollector observability/gateway\n"), "{answer:?}");
+    let answer = simulate(&files, &["--traces", "traces.jsonl", "unused.yaml"]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    let policy = POLICIES.split("---").nth(1).unwrap();
+    fs::write(files.path("policy.yaml"), policy).unwrap();
+    let answer = simulate(&files, &["--traces", "traces.jsonl", "policy.yaml"]);
+    assert_eq!(answer.code, Some(1), "{answer:?}");
+    assert!(answer.stderr.contains("no TracingCollector in the input"), "{answer:?}");
+    fs::write(files.path("bad.yaml"), POLICIES.replace("name: tempo", "name: tem/po")).unwrap();
+    assert_eq!(simulate(&files, &["--traces", "traces.jsonl", "bad.yaml"]).code, Some(1));
+    assert_eq!(simulate(&files, &["--traces", "-", "-"]).code, Some(2));
+}
