@@ -84,9 +84,9 @@ impl Context {
     }
 
     /// The pods of a workload do not run, and the operator has nothing to do with it.
-    pub(crate) fn absolve(&self, id: &WorkloadId) -> Dirty {
+    pub(crate) fn absolve(&self, id: &WorkloadId, generation: i64) -> Dirty {
         let index = self.index();
-        self.planner().absolve(index.snapshot(), id)
+        self.planner().absolve(index.snapshot(), id, generation)
     }
 
     /// With what the plans of the workloads touch. Of many workloads the index is given away from time to time: who asks
@@ -101,7 +101,7 @@ impl Context {
             self.plan_piece(index.snapshot(), &mut dirty);
             if all.peek().is_none() {
                 // Who may begin is known once all have their places.
-                self.planner().offer(&mut dirty.starts);
+                self.planner().offer(&mut dirty);
                 break;
             }
             drop(index);

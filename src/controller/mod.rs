@@ -253,8 +253,8 @@ impl Controller {
                 for change in reconciled.changes {
                     self.take(change, queue, leads);
                 }
-                if leads && let Some(id) = &reconciled.absolved {
-                    enqueue(queue, self.context.absolve(id), &self.context);
+                if leads && let Some((id, generation)) = &reconciled.absolved {
+                    enqueue(queue, self.context.absolve(id, *generation), &self.context);
                 }
                 // What was written and still differs was changed on its way: sending it again at once would go on for ever.
                 let again = self.ended(&key, false, queue, leads);
@@ -293,6 +293,7 @@ impl Controller {
 
 fn enqueue(queue: &mut Queue, dirty: Dirty, context: &Context) {
     dirty.starts.into_iter().for_each(|id| queue.add(Key::Workload(id), WORKLOAD_DELAY));
+    dirty.holders.into_iter().for_each(|id| queue.add(Key::Rollout(id), rollout::SELDOM));
     dirty.checks.into_iter().for_each(|id| queue.add(Key::Rollout(id), rollout::FIRST_LOOK));
     dirty.secrets.into_iter().for_each(|id| queue.add(Key::Secret(id), Duration::ZERO));
     dirty.keys.into_iter().for_each(|id| queue.add(Key::SecretKey(id), Duration::ZERO));

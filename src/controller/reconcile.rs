@@ -30,8 +30,8 @@ pub(super) struct Reconciled {
     pub(super) outcome: Outcome,
     /// What it learnt.
     pub(super) changes: Vec<Change>,
-    /// A workload whose pods do not run, for reasons that are not the operator's.
-    pub(super) absolved: Option<WorkloadId>,
+    /// A workload whose pods do not run, for reasons that are not the operator's, and the generation that was looked at.
+    pub(super) absolved: Option<(WorkloadId, i64)>,
     /// What is to be said about it.
     pub(super) announcement: Option<Announcement>,
 }
@@ -149,11 +149,11 @@ fn plan_write(context: &Context, id: &WorkloadId) -> Option<WorkloadWrite> {
 }
 
 async fn policy(context: &Context, id: &PolicyId) -> Reconciled {
-    // A part of what is to be said would be taken for the whole.
-    if context.planner().is_unfinished() {
-        return Reconciled::new(Outcome::Again(UNFINISHED), None);
-    }
-    let Some((policy, status)) = plan_status(context, id) else { return Reconciled::new(Outcome::Done, None) };
+    let (policy, status) = match plan_status(context, id) {
+        PlannedStatus::Unfinished => return Reconciled::new(Outcome::Again(UNFINISHED), None),
+        PlannedStatus::Said => return Reconciled::new(Outcome::Done, None),
+        PlannedStatus::New(planned) => *planned,
+    };
     match apply_status(&context.writer, &policy, &status).await {
         Ok(change) => {
             let announcement = announcement(&policy, &status);
@@ -167,15 +167,26 @@ async fn policy(context: &Context, id: &PolicyId) -> Reconciled {
     }
 }
 
+enum PlannedStatus {
+    /// A part of what is to be said would be taken for the whole.
+    Unfinished,
+    /// It is there already, or nobody wants it.
+    Said,
+    New(Box<(Policy, TracingPolicyStatus)>),
+}
+
 /// The policy with its new status, if that differs from the one that it has.
-fn plan_status(context: &Context, id: &PolicyId) -> Option<(Policy, TracingPolicyStatus)> {
+fn plan_status(context: &Context, id: &PolicyId) -> PlannedStatus {
     let index = context.index();
-    let snapshot = index.snapshot();
-    let policy = snapshot.policy(id)?;
-    let report = context.planner().report(snapshot, policy);
+    let (snapshot, planner) = (index.snapshot(), context.planner());
+    if planner.is_unfinished() {
+        return PlannedStatus::Unfinished;
+    }
+    let Some(policy) = snapshot.policy(id) else { return PlannedStatus::Said };
+    let report = planner.report(snapshot, policy);
     let status = status::finish(report.status, policy.status.as_ref(), &Time(Timestamp::now()));
     let is_said = policy.status.as_ref().is_some_and(|said| status::is_same(said, &status));
-    (!is_said).then(|| (policy.clone(), status))
+    if is_said { PlannedStatus::Said } else { PlannedStatus::New(Box::new((policy.clone(), status))) }
 }
 
 /// An Event where Ready flipped or its reason changed.

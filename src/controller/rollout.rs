@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Context, Outcome, reconcile::Reconciled};
 use crate::{
     apply::{Announcement, ApplyError, apply_workload, delete_pod},
-    index::{Workload, WorkloadId},
+    index::{Workload, WorkloadId, WorkloadKind},
     plan::{
         Decision, WorkloadPlan, apply_patch, configuration, plan_workload, refusal_patch,
         verdict::{Evidence, Verdict, is_stuck, left_over, verdict},
@@ -20,8 +20,8 @@ use crate::{
 pub(super) const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// How often one is looked at.
 const AGAIN: Duration = Duration::from_secs(5);
-/// How often one is looked at that fails for another reason.
-const SELDOM: Duration = Duration::from_secs(60);
+/// How often one is looked at that fails for another reason, or that others only wait for.
+pub(super) const SELDOM: Duration = Duration::from_secs(60);
 
 /// The reason of the Event on a workload in which a configuration was taken back.
 const REVERTED: &str = "TracingReverted";
@@ -46,8 +46,15 @@ pub(super) async fn look(context: &Context, id: &WorkloadId) -> Reconciled {
             return Reconciled::new(Outcome::Failed, None);
         }
     };
-    evidence.was_frail = context.planner().was_frail(id);
-    let absolved = |outcome| Reconciled { absolved: Some(id.clone()), ..Reconciled::new(outcome, None) };
+    {
+        let planner = context.planner();
+        (evidence.was_frail, evidence.was_ours) = (planner.was_frail(id), planner.was_ours(id));
+    }
+    let generation = generation(&evidence);
+    let absolved = |outcome| Reconciled {
+        absolved: generation.map(|generation| (id.clone(), generation)),
+        ..Reconciled::new(outcome, None)
+    };
     match judge(context, id, &evidence) {
         Judged::Again(after) => Reconciled::new(Outcome::Again(after), None),
         Judged::Done => Reconciled::new(Outcome::Done, None),
@@ -56,6 +63,10 @@ pub(super) async fn look(context: &Context, id: &WorkloadId) -> Reconciled {
         Judged::Over => absolved(Outcome::Done),
         Judged::LeftOver(pods) => free(context, id, &pods).await,
     }
+}
+
+fn generation(evidence: &Evidence) -> Option<i64> {
+    evidence.workload.pointer("/metadata/generation").and_then(Value::as_i64)
 }
 
 /// Whether it is watched, or others wait for it.
@@ -85,8 +96,8 @@ fn judge(context: &Context, id: &WorkloadId, evidence: &Evidence) -> Judged {
     let Some(home) = snapshot.namespaces.get(&id.namespace) else { return Judged::Done };
     let Some(workload) = home.workloads.get(id) else { return Judged::Done };
     // What was read belongs to another template than what is planned.
-    if evidence.workload.pointer("/metadata/generation").and_then(Value::as_i64) != Some(workload.generation) {
-        return Judged::Again(FIRST_LOOK);
+    if generation(evidence) != Some(workload.generation) {
+        return Judged::Again(AGAIN);
     }
     let plan = plan_workload(snapshot, home, workload);
     let (is_watched, is_halted) = (plan.is_watched(workload), context.planner().is_halted(id));
@@ -99,7 +110,9 @@ fn judge(context: &Context, id: &WorkloadId, evidence: &Evidence) -> Judged {
         return Judged::LeftOver(left_over);
     }
     if plan.refused || !is_watched {
-        return if is_stuck(workload, evidence, now) { Judged::Innocent } else { Judged::Again(AGAIN) };
+        let is_freed = workload.id.kind == WorkloadKind::StatefulSet && (workload.is_held() || evidence.was_ours);
+        let again = if plan.refused || is_freed { AGAIN } else { SELDOM };
+        return if is_stuck(workload, evidence, now) { Judged::Innocent } else { Judged::Again(again) };
     }
     let because = match verdict(workload, evidence, now) {
         Verdict::Open => return Judged::Again(AGAIN),

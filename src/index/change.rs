@@ -149,6 +149,8 @@ pub struct Dirty {
     pub starts: BTreeSet<WorkloadId>,
     /// Workloads of which it is to be seen whether their new pods run.
     pub checks: BTreeSet<WorkloadId>,
+    /// Workloads whose rollouts others wait for, whoever has begun them.
+    pub holders: BTreeSet<WorkloadId>,
     /// Policies whose status may have changed.
     pub policies: BTreeSet<PolicyId>,
     /// Secrets that are to be looked at.

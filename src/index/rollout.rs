@@ -106,7 +106,7 @@ fn has_ended(meta: &ObjectMeta, status: &RawStatus, any_updated: bool) -> bool {
         (None, _) => false,
         (Some(_), None) | (Some(None), _) => any_updated,
         // No rollout ends in the second in which it begins.
-        (Some(Some(said)), Some(written)) => said > written,
+        (Some(Some(said)), Some(written)) => any_updated && said > written,
     }
 }
 
@@ -216,8 +216,7 @@ mod tests {
     #[test]
     fn a_condition_of_before_the_last_write_says_nothing_of_it() {
         let ended = |said: &str, written: &str| {
-            let mut status = counts(2, 1, 0, 0);
-            status["replicas"] = json!(0);
+            let mut status = counts(2, 1, 1, 0);
             status["conditions"] = json!([{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "lastUpdateTime": said}]);
             let entry = json!({"manager": MANAGER_INJECTED, "operation": "Apply", "time": written});
             let meta = serde_json::from_value(json!({"generation": 2, "managedFields": [entry]})).unwrap();
@@ -226,13 +225,13 @@ mod tests {
         };
         assert_eq!(
             ended("2026-01-01T12:00:00Z", "2026-01-01T12:00:00Z"),
-            Rollout::UnderWay { serving: false, updated: false }
+            Rollout::UnderWay { serving: false, updated: true }
         );
         let (early, late) = ("2026-01-01T12:00:00Z", "2026-01-01T12:00:09Z");
-        assert_eq!(ended(late, early), Rollout::Unhealthy { gave_up: false }, "its pod is gone since");
+        assert_eq!(ended(late, early), Rollout::Unhealthy { gave_up: false }, "its pod does not run any more");
         assert_eq!(
             ended(early, late),
-            Rollout::UnderWay { serving: false, updated: false },
+            Rollout::UnderWay { serving: false, updated: true },
             "a ReplicaSet is used again"
         );
     }

@@ -11,7 +11,7 @@ use super::{
     wave::{Group, Stand, Wave},
     workload::{WorkloadPlan, plan_workload},
 };
-use crate::index::{Dirty, Policy, PolicyId, Rollout, SecretId, Snapshot, Workload, WorkloadId};
+use crate::index::{Dirty, Policy, PolicyId, Rollout, SecretId, Snapshot, Workload, WorkloadId, WorkloadKind};
 
 /// What is known of every workload's part in the statuses of policies, and in the services that collectors know.
 #[derive(Debug, Default)]
@@ -24,6 +24,8 @@ pub struct Planner {
     frail: BTreeSet<WorkloadId>,
     /// Workloads whose pods do not run for reasons that are not the operator's, and the generation of which that is known.
     absolved: BTreeMap<WorkloadId, i64>,
+    /// Workloads that the operator had its settings in when it wrote them last, until their rollout is complete.
+    ours: BTreeSet<WorkloadId>,
     /// Whether only a part of a change was taken in: who may begin is not known, nor what is to be said of a policy.
     is_unfinished: bool,
     known: BTreeMap<WorkloadId, Known>,
@@ -45,7 +47,7 @@ impl Planner {
     /// Takes in what has changed, and adds what that touches: statuses of policies, collectors, Secrets to look at.
     pub fn update(&mut self, snapshot: &Snapshot, dirty: &mut Dirty) {
         self.plan(snapshot, dirty);
-        self.offer(&mut dirty.starts);
+        self.offer(dirty);
     }
 
     /// [`Self::update`] without saying who may begin: of a change that is taken in piece by piece only its end tells.
@@ -54,11 +56,12 @@ impl Planner {
         self.plan_with(snapshot, dirty, |_, _| ());
     }
 
-    /// Adds who may begin after what was planned.
-    pub fn offer(&mut self, starts: &mut BTreeSet<WorkloadId>) {
+    /// Adds who may begin after what was planned, and for whom others wait.
+    pub fn offer(&mut self, dirty: &mut Dirty) {
         self.is_unfinished = false;
         for group in std::mem::take(&mut self.touched) {
-            self.offer_in(&group, starts);
+            self.offer_in(&group, &mut dirty.starts);
+            dirty.holders.extend(self.waves.get(&group).into_iter().flat_map(Wave::holders).cloned());
         }
     }
 
@@ -94,6 +97,7 @@ impl Planner {
             self.leave_wave(id, group_before);
             self.frail.remove(id);
             self.absolved.remove(id);
+            self.ours.remove(id);
             if before.service != 0 {
                 dirty.collectors.extend(snapshot.collectors_of(&id.namespace));
             }
@@ -115,7 +119,13 @@ impl Planner {
             wave.place(id, stand, plan.refused, dirty.workloads.contains(id));
             self.touched.insert(group.clone());
         }
-        if !is_absolved && (plan.is_watched(workload) || stand.counts()) {
+        if workload.rollout == Rollout::Complete {
+            self.ours.remove(id);
+        }
+        let is_freed = id.kind == WorkloadKind::StatefulSet && (workload.is_held() || self.ours.contains(id));
+        // An absolved one that is given up after all is looked at once more.
+        let is_open = !is_absolved || workload.rollout == Rollout::Unhealthy { gave_up: true };
+        if is_open && (plan.is_watched(workload) || stand.counts() && is_freed) {
             dirty.checks.insert(id.clone());
         }
         let attachment = attach::attached(snapshot, namespace, workload);
@@ -187,6 +197,9 @@ impl Planner {
         }
         let may_begin = wave.begin(id);
         if may_begin {
+            if workload.is_held() {
+                self.ours.insert(id.clone());
+            }
             let was_absolved = self.absolved.remove(id).is_some();
             match workload.rollout {
                 // The pods that start are the operator's own doing, and say nothing of those before.
@@ -215,11 +228,11 @@ impl Planner {
 
     /// That the pods of a workload do not run, for reasons that are not the operator's: nobody waits for them any more, until it is
     /// written again or runs well.
-    pub fn absolve(&mut self, snapshot: &Snapshot, id: &WorkloadId) -> Dirty {
+    pub fn absolve(&mut self, snapshot: &Snapshot, id: &WorkloadId, generation: i64) -> Dirty {
         let mut dirty = Dirty::default();
         let namespace = snapshot.namespaces.get(&id.namespace);
         let Some(workload) = namespace.and_then(|namespace| namespace.workloads.get(id)) else { return dirty };
-        if self.absolved.insert(id.clone(), workload.generation) != Some(workload.generation) {
+        if workload.generation == generation && self.absolved.insert(id.clone(), generation) != Some(generation) {
             dirty.reports.insert(id.clone());
             self.update(snapshot, &mut dirty);
         }
@@ -235,6 +248,11 @@ impl Planner {
     /// Whether a workload did not run well when this process wrote it last.
     pub fn was_frail(&self, id: &WorkloadId) -> bool {
         self.frail.contains(id)
+    }
+
+    /// Whether the operator's settings were in a workload when this process wrote it last, and its rollout is not complete since.
+    pub fn was_ours(&self, id: &WorkloadId) -> bool {
+        self.ours.contains(id)
     }
 
     /// A write has ended, and what was learnt from it was taken in: whether it has to be tried again, and who may begin now.

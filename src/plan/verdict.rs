@@ -31,6 +31,8 @@ const DEADLINE: SignedDuration = SignedDuration::from_mins(10);
 const HORIZON: SignedDuration = SignedDuration::from_hours(1);
 /// How long after its start a pod has its first conditions.
 const SETTLED: SignedDuration = SignedDuration::from_secs(10);
+/// How much longer than a controller that says itself that it has given up.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 /// Clocks of a cluster differ.
 const SKEW: SignedDuration = SignedDuration::from_secs(2);
 /// Why nobody waits for it any longer.
@@ -51,6 +53,8 @@ pub struct Evidence {
     pub events: Vec<Value>,
     /// Whether this process saw that it did not run well before it was written.
     pub was_frail: bool,
+    /// Whether this process has written it since the operator's settings were in it, and its rollout is not complete since.
+    pub was_ours: bool,
 }
 
 /// What comes of it.
@@ -69,15 +73,15 @@ pub enum Verdict {
 /// Judges a workload whose pods are being replaced.
 pub fn verdict(workload: &Workload, evidence: &Evidence, now: Timestamp) -> Verdict {
     let case = Case { workload, evidence, now };
-    let Some(new) = case.newest() else {
-        return if case.is_stuck() { Verdict::Innocent(STUCK) } else { Verdict::Open };
-    };
-    if case.is_over(new) {
+    let nothing_to_say = || if case.is_stuck() { Verdict::Innocent(STUCK) } else { Verdict::Open };
+    let Some(new) = case.newest() else { return nothing_to_say() };
+    if case.has_ended(new) {
         return Verdict::Over;
     }
-    let Some(because) = case.trouble(new) else {
-        return if case.is_stuck() { Verdict::Innocent(STUCK) } else { Verdict::Open };
-    };
+    let Some(because) = case.trouble(new) else { return nothing_to_say() };
+    if case.is_old() && !case.is_late() {
+        return Verdict::Over;
+    }
     let baseline = case.baseline(new);
     if baseline.is_empty() {
         return Verdict::Innocent("its own pod template has changed at the same time, or is its first one");
@@ -86,8 +90,8 @@ pub fn verdict(workload: &Workload, evidence: &Evidence, now: Timestamp) -> Verd
         return Verdict::Innocent("its pods did not run before either");
     }
     // One of its pods may have failed before, and have been the first to be replaced: then it takes all of the time that there is.
-    if evidence.was_frail && case.is_deployment() && case.late(&[]).is_none() {
-        return Verdict::Open;
+    if evidence.was_frail && case.is_deployment() && !case.is_late() {
+        return nothing_to_say();
     }
     Verdict::Guilty(because)
 }
@@ -109,7 +113,8 @@ pub fn left_over(
 ) -> Vec<(String, String)> {
     let case = Case { workload, evidence, now };
     let partition = evidence.workload.pointer("/spec/updateStrategy/rollingUpdate/partition").and_then(Value::as_i64);
-    let may_delete = workload.id.kind == WorkloadKind::StatefulSet && plan.pace.auto_revert;
+    let is_ours = workload.is_held() || evidence.was_ours || workload.refusal().is_some_and(|refusal| refusal.held);
+    let may_delete = workload.id.kind == WorkloadKind::StatefulSet && plan.pace.auto_revert && is_ours;
     let Some(present) = case.newest().filter(|_| may_delete) else { return Vec::new() };
     let meant = case.bare(case.template(present));
     let name = |revision: &Value| text(revision, "/metadata/name").to_owned();
@@ -270,31 +275,45 @@ impl<'a> Case<'a> {
         time(pod, "/status/startTime").map_or(SignedDuration::ZERO, |start| self.now.duration_since(start))
     }
 
-    /// Whether the rollout of a `StatefulSet` or `DaemonSet`, of which no condition says so, has come to its end: what fails later
-    /// fails for another reason.
-    fn is_over(&self, new: &Value) -> bool {
-        let is_old = self.written().is_some_and(|written| self.now.duration_since(written) >= HORIZON);
-        if self.is_deployment() {
-            // Without a deadline there is no condition, and one of before is left where a ReplicaSet is used again.
-            return match condition(&self.evidence.workload, "Progressing") {
-                None => is_old,
-                Some(said) if text(said, "/reason") != "NewReplicaSetAvailable" => false,
-                Some(said) => {
-                    let names_it = text(said, "/message").contains(&format!("{:?}", text(new, "/metadata/name")));
-                    is_old || names_it && time(said, "/lastUpdateTime") >= self.written()
-                }
-            };
+    /// Whether its rollout has come to its end: what fails later fails for another reason.
+    fn has_ended(&self, new: &Value) -> bool {
+        let workload = &self.evidence.workload;
+        match self.workload.id.kind {
+            // Where a ReplicaSet is used again, the condition may be one of before.
+            WorkloadKind::Deployment => condition(workload, "Progressing").is_some_and(|said| {
+                text(said, "/reason") == "NewReplicaSetAvailable"
+                    && text(said, "/message").contains(&format!("{:?}", text(new, "/metadata/name")))
+                    && time(said, "/lastUpdateTime") >= self.written()
+            }),
+            WorkloadKind::StatefulSet => {
+                text(workload, "/status/currentRevision") == text(workload, "/status/updateRevision")
+                    && number(workload, "/status/updatedReplicas") >= number(workload, "/status/replicas")
+            }
+            _ => {
+                let wanted = number(workload, "/status/desiredNumberScheduled");
+                self.is_old() && number(workload, "/status/updatedNumberScheduled") >= wanted
+            }
         }
-        let revision = |field: &str| text(&self.evidence.workload, field);
-        let is_one = revision("/status/currentRevision") == revision("/status/updateRevision");
-        is_old || (self.workload.id.kind == WorkloadKind::StatefulSet && is_one)
+    }
+
+    /// Whether its template is older than any rollout should take.
+    fn is_old(&self) -> bool {
+        let newest = || self.revisions().filter_map(|revision| time(revision, "/metadata/creationTimestamp")).max();
+        self.written().or_else(newest).is_some_and(|since| self.now.duration_since(since) >= HORIZON)
+    }
+
+    /// Whether the controller of a Deployment has given up.
+    fn is_late(&self) -> bool {
+        self.is_deployment() && self.late(&[]).is_some()
     }
 
     /// Whether nothing has come of its rollout for as long as a Deployment would be given, or longer where it is given longer.
     fn is_stuck(&self) -> bool {
         let given = number(&self.evidence.workload, "/spec/progressDeadlineSeconds");
-        let given = SignedDuration::from_secs(given).clamp(DEADLINE, HORIZON);
+        // The controller of a Deployment says so itself, a little later.
+        let given = SignedDuration::from_secs(given).clamp(DEADLINE, HORIZON) + PATIENCE;
         let made = self.evidence.pods.iter().filter(|pod| !is_going(pod)).chain(self.revisions());
+        let made = made.chain([&self.evidence.workload]);
         let made = made.filter_map(|object| time(object, "/metadata/creationTimestamp"));
         let became = |pod: &Value| condition(pod, "Ready").and_then(|ready| time(ready, "/lastTransitionTime"));
         let became_ready = self.evidence.pods.iter().filter(|pod| is_ready(pod)).filter_map(became);

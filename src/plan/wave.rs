@@ -226,6 +226,12 @@ impl Wave {
         self.under_way.contains(id)
     }
 
+    /// Those for whom others wait.
+    pub(super) fn holders(&self) -> impl Iterator<Item = &WorkloadId> {
+        let waits = !self.withdrawals.is_empty() || !self.injections.is_empty() && !self.is_halted();
+        self.under_way.iter().filter(move |_| waits)
+    }
+
     /// It was offered too early.
     pub(super) fn put_back(&mut self, id: &WorkloadId) {
         if let Some(Stand::Next(place)) = self.stands.get(id).copied()

@@ -204,10 +204,22 @@ fn decide(snapshot: &Snapshot, workload: &Workload, attachment: &Attachment<'_>)
     if switched_off.is_some_and(|attached| attached.enabled() == Some(false)) {
         return plan;
     }
+    let hold = || {
+        // Of what cannot be read it is not known whether it is to be taken back.
+        let unknown = Pace { auto_revert: false, ..Pace::default() };
+        let mut all = attachment.base.iter().map(Attached::settings);
+        let pace = if all.clone().any(|settings| settings.is_none()) {
+            unknown
+        } else {
+            all.find_map(|settings| settings.filter(|settings| settings.rollout.is_some()))
+                .map(Pace::of)
+                .unwrap_or_default()
+        };
+        WorkloadPlan { pace, ..WorkloadPlan::nothing(Decision::Hold(HoldReason::Invalid), attachment) }
+    };
     if !strongest.policy.is_valid() {
-        return WorkloadPlan::nothing(Decision::Hold(HoldReason::Invalid), attachment);
+        return hold();
     }
-    let hold = || WorkloadPlan::nothing(Decision::Hold(HoldReason::Invalid), attachment);
     // What cannot be read may limit where tokens go.
     if attachment.base.iter().any(|attached| attached.policy.id.is_cluster() && attached.settings().is_none()) {
         return hold();

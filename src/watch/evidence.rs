@@ -36,7 +36,7 @@ pub async fn evidence(client: &Client, id: &WorkloadId) -> Result<Option<Evidenc
         let about = format!("involvedObject.name={},involvedObject.kind={},reason=FailedCreate", id.name, id.kind);
         list(&api(client, id, "v1", "Event", "events"), &ListParams::default().fields(&about)).await?
     };
-    Ok(Some(Evidence { workload, revisions, pods, events, was_frail: false }))
+    Ok(Some(Evidence { workload, revisions, pods, events, was_frail: false, was_ours: false }))
 }
 
 fn plural(kind: WorkloadKind) -> String {

@@ -219,7 +219,9 @@ impl Tracked {
     }
 
     pub(super) fn absolve(&mut self, id: &tracesteward::index::WorkloadId) -> Dirty {
-        self.planner.absolve(self.index.as_ref().unwrap().snapshot(), id)
+        let snapshot = self.index.as_ref().unwrap().snapshot();
+        let generation = snapshot.namespaces[&id.namespace].workloads[id].generation;
+        self.planner.absolve(snapshot, id, generation)
     }
 
     pub(super) fn plan_piece(&mut self, mut piece: Dirty) {

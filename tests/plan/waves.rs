@@ -386,6 +386,7 @@ fn nobody_waits_for_whom_the_operator_cannot_help() {
     cluster.write("a");
     assert_eq!(cluster.next(), [""; 0], "a is under way");
     assert!(cluster.tracked.planner.counts(&id("a")));
+    assert_eq!(cluster.tracked.anew().holders, [id("a")].into(), "b waits for it");
     cluster.absolve("a");
     assert_eq!(cluster.write_all(), ["b"]);
     cluster.complete("b");
@@ -504,9 +505,9 @@ fn of_a_change_in_pieces_only_its_end_says_who_may_begin() {
     assert!(cluster.tracked.planner.is_unfinished());
     cluster.starts.clear();
     assert!(!cluster.begin("a"), "what is to come may take its place");
-    let mut starts = BTreeSet::new();
-    cluster.tracked.planner.offer(&mut starts);
-    assert_eq!(starts, [id("a")].into());
+    let mut dirty = Dirty::default();
+    cluster.tracked.planner.offer(&mut dirty);
+    assert_eq!(dirty.starts, [id("a")].into());
     assert!(cluster.begin("a") && !cluster.tracked.planner.is_unfinished());
 }
 

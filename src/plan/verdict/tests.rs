@@ -240,7 +240,17 @@ fn stateful_sets_and_daemon_sets_keep_their_templates_as_revisions() {
 fn what_fails_after_the_rollout_fails_for_another_reason() {
     let mut over = replaced("StatefulSet", "db-", &[]);
     over.workload["status"]["currentRevision"] = json!("db-2");
+    over.workload["status"]["replicas"] = json!(2);
+    over.workload["status"]["updatedReplicas"] = json!(1);
+    assert!(matches!(judged(&over), Verdict::Guilty(_)), "back to what was current, and a pod of between is left");
+    over.workload["status"]["updatedReplicas"] = json!(2);
     assert_eq!(judged(&over), Verdict::Over);
+    let mut slow = replaced("DaemonSet", "h", &[ready()]);
+    slow.workload["metadata"]["managedFields"][0]["time"] = json!("2026-01-01T10:00:00Z");
+    slow.workload["metadata"]["creationTimestamp"] = json!("2026-01-01T12:00:00Z");
+    slow.workload["status"]["desiredNumberScheduled"] = json!(500);
+    slow.pods.truncate(1);
+    assert_eq!(judged(&slow), Verdict::Open, "it takes long, and nothing fails");
     let mut late = replaced("DaemonSet", "h", &[]);
     late.workload["metadata"]["managedFields"][0]["time"] = json!("2026-01-01T10:00:00Z");
     assert_eq!(judged(&late), Verdict::Over, "two hours ago");
@@ -307,11 +317,11 @@ fn nobody_waits_for_what_does_not_come() {
         evidence
     };
     assert_eq!(judged(&unready("2026-01-01T11:56:00Z")), Verdict::Open);
-    assert_eq!(judged(&unready("2026-01-01T11:54:00Z")), Verdict::Innocent(STUCK));
-    let mut longer = unready("2026-01-01T11:54:00Z");
+    assert_eq!(judged(&unready("2026-01-01T11:53:00Z")), Verdict::Innocent(STUCK));
+    let mut longer = unready("2026-01-01T11:53:00Z");
     longer.workload["spec"]["progressDeadlineSeconds"] = json!(1_800);
     assert_eq!(judged(&longer), Verdict::Open);
-    let mut coming = unready("2026-01-01T11:54:00Z");
+    let mut coming = unready("2026-01-01T11:53:00Z");
     coming.pods[0]["status"]["conditions"][0]["lastTransitionTime"] = json!(AFTER);
     assert_eq!(judged(&coming), Verdict::Open, "one after the other becomes ready");
 }
@@ -336,6 +346,7 @@ fn taken_back() -> Evidence {
     evidence.workload["status"]["updateRevision"] = json!("db-1");
     evidence.revisions[0]["revision"] = json!(3);
     evidence.pods[1]["metadata"]["name"] = json!("db-1");
+    evidence.was_ours = true;
     evidence
 }
 
@@ -345,6 +356,9 @@ fn only_pods_that_the_settings_keep_from_running_are_left_over() {
     assert_eq!(left(&taken_back(), |plan| plan.needs_write = true), [""; 0], "what is meant is still to be written");
     assert_eq!(left_over_of(&taken_back(), true, |plan| plan.needs_write = true), ["db-1"], "and will not be");
     assert_eq!(left(&taken_back(), |plan| plan.pace.auto_revert = false), [""; 0], "nobody has asked for it");
+    // A variable of the user's own that was bad, in a StatefulSet that the operator never had a hand in.
+    assert_eq!(left(&Evidence { was_ours: false, ..taken_back() }, |_| ()), [""; 0]);
+    assert_eq!(left(&taken_back(), |_| ()), ["db-1"], "it was withdrawn just now");
     let mut once = taken_back();
     once.pods[1]["status"]["containerStatuses"][0]["restartCount"] = json!(1);
     assert_eq!(left(&once, |plan| plan.refused = true), [""; 0]);
