@@ -58,7 +58,10 @@ pub(super) async fn look(context: &Context, id: &WorkloadId) -> Reconciled {
     match judge(context, id, &evidence) {
         Judged::Again(after) => Reconciled::new(Outcome::Again(after), None),
         Judged::Done => Reconciled::new(Outcome::Done, None),
-        Judged::Remedy(remedy) => apply(context, id, remedy).await,
+        Judged::Remedy(remedy) => {
+            context.planner().take_back(id);
+            apply(context, id, remedy).await
+        }
         Judged::Innocent => absolved(Outcome::Again(SELDOM)),
         Judged::Over => absolved(Outcome::Done),
         Judged::LeftOver(pods) => free(context, id, &pods).await,

@@ -250,6 +250,11 @@ impl Planner {
         self.frail.contains(id)
     }
 
+    /// The operator's settings are about to be taken out of a workload, whoever waits.
+    pub fn take_back(&mut self, id: &WorkloadId) {
+        self.ours.insert(id.clone());
+    }
+
     /// Whether the operator's settings were in a workload when this process wrote it last, and its rollout is not complete since.
     pub fn was_ours(&self, id: &WorkloadId) -> bool {
         self.ours.contains(id)
