@@ -214,6 +214,9 @@ fn stateful_sets_and_daemon_sets_keep_their_templates_as_revisions() {
         assert_eq!(judged(&replaced(kind, label, &[ready()])), guilty, "{kind}");
         assert!(is_innocent(&replaced(kind, label, &[json!({})])), "{kind}: the old ones do not run either");
         assert_eq!(judged(&replaced(kind, label, &[])), guilty, "{kind}: nothing is left of them");
+        let mut theirs = replaced(kind, label, &[]);
+        theirs.revisions[0] = revision(1, &template("y", false));
+        assert!(is_innocent(&theirs), "{kind}: another image at the same time");
         let frail = Evidence { was_frail: true, ..replaced(kind, label, &[]) };
         assert!(is_innocent(&frail), "{kind}: it was seen before it was written");
         let mut late = replaced(kind, label, &[ready()]);
