@@ -52,10 +52,12 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// Reads what the collector printed; its own log lines are between the documents.
+    /// Reads what the collector printed; its own log lines are between the documents. Runtimes store long lines in pieces of
+    /// 16 KiB, and a kubelet that is asked between two of them gives the first: a line counts once it has its end.
     fn parse(log: &str) -> Result<Self, String> {
         let mut received = Self { spans: Vec::new(), text: String::new() };
-        for line in log.lines().filter(|line| line.starts_with("{\"resourceSpans\"")) {
+        let complete = log.rsplit_once('\n').map_or("", |(complete, _)| complete);
+        for line in complete.lines().filter(|line| line.starts_with("{\"resourceSpans\"")) {
             let document: Value =
                 serde_json::from_str(line).map_err(|error| format!("the backend's output: {error}"))?;
             received.spans.extend(spans(&document));
