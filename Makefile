@@ -26,6 +26,10 @@ test-tools:
 	@e2e/tools/build.sh $(TOOLS) $(PLANE) helm otelcol kwok
 	@e2e/python/build.sh $(TOOLS)/../python
 
+.PHONY: browser
+browser:
+	@e2e/packages.sh browser
+
 .PHONY: fmt
 fmt: ## format the code
 	$(CARGO) fmt --all
@@ -37,7 +41,7 @@ lint: ## check the format and run clippy; warnings are errors
 	$(CARGO) clippy --locked --test scale -- -D warnings
 
 .PHONY: test
-test: test-tools ## run the tests: pure ones, and those against a real control plane
+test: test-tools browser ## run the tests: pure ones, and those against a real control plane
 	$(CARGO) test --locked
 
 .PHONY: generate
@@ -88,7 +92,7 @@ demo: ## show the main job, from an empty control plane
 .PHONY: e2e
 e2e: ## run the flows on a real node of its own (root), or on the cluster of E2E_KUBECONFIG; FLOW=name, KEEP=1
 ifndef E2E_KUBECONFIG
-	@e2e/packages.sh
+	@e2e/packages.sh node
 endif
 	@e2e/tools/build.sh $(TOOLS)
 	$(CARGO) build --locked --bin tracesteward --example e2e

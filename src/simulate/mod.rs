@@ -4,6 +4,7 @@
 //! are remembered. What became of a trace is given to whoever asks, one by one; `summary` adds up.
 
 mod names;
+mod outline;
 pub mod read;
 mod recent;
 mod summary;
@@ -18,11 +19,13 @@ use crate::plan::collector::{
     HeadVerdict, ResourceFacts, Sampler, Scrubbed, Source, SpanAttributes, SpanFacts, TraceId, Value,
 };
 
+use outline::Examples;
 use read::{Attribute, Batch, Span};
 use recent::Recent;
 use trace::Open;
 
 pub use names::{Names, Number, ServiceName};
+pub use outline::{Bar, Outline};
 pub use summary::{Removed, Route, RuleTally, Service, Summary, Tally};
 pub use trace::{Fate, Share, Timing};
 
@@ -45,6 +48,8 @@ pub struct Simulation<'s> {
     with_head: bool,
     open: Recent<Open>,
     decided: Recent<Fate>,
+    /// Which traces are given with their spans, where any are.
+    examples: Option<Examples>,
     /// Traces so far.
     count: u64,
     spans: u64,
@@ -69,12 +74,19 @@ impl<'s> Simulation<'s> {
             with_head,
             open: Recent::new(open),
             decided: Recent::new(open.saturating_mul(DECIDED)),
+            examples: None,
             count: 0,
             spans: 0,
             keys: HashMap::new(),
             names: Names::default(),
             summary: Summary::new(sampler),
         }
+    }
+
+    /// Gives some traces of each rule and service with their spans, as examples. While they are open, all traces are held with theirs.
+    #[must_use]
+    pub fn with_examples(self) -> Self {
+        Self { examples: Some(Examples::default()), ..self }
     }
 
     /// Spans so far.
@@ -124,6 +136,9 @@ impl<'s> Simulation<'s> {
         attributes.complete(&mut facts);
         if let Some(decided) = self.decided.touch(&span.trace) {
             decided.late(origin.service, span.bytes);
+            if let Some(outline) = &mut decided.outline {
+                outline.span(span, self.names.span(&span.name), origin.service, HeadVerdict::Recorded);
+            }
             return;
         }
         if !self.open.contains(&span.trace) {
@@ -136,6 +151,10 @@ impl<'s> Simulation<'s> {
             let begins = if self.with_head { self.sampler.begins(origin.source, &span.trace) } else { (true, None) };
             let route = self.names.route(facts.route.unwrap_or(facts.name));
             open.root = Some(trace::Root { service: origin.service, route, begins });
+        }
+        if self.examples.is_some() {
+            let outline = open.outline.get_or_insert_default();
+            outline.span(span, self.names.span(&span.name), origin.service, head);
         }
         open.span(origin.service, span, head, |seen| self.sampler.see(origin.source, &facts, seen));
     }
@@ -173,7 +192,10 @@ impl<'s> Simulation<'s> {
     }
 
     fn decide(&mut self, id: TraceId, open: Open, fates: &mut dyn Fates) {
-        let fate = open.decide(id, self.sampler);
+        let mut fate = open.decide(id, self.sampler);
+        if !self.examples.as_mut().is_some_and(|examples| examples.choose(&fate)) {
+            fate.outline = None;
+        }
         if self.decided.is_full()
             && let Some((_, forgotten)) = self.decided.pop()
         {

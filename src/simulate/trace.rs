@@ -1,6 +1,6 @@
 //! One trace: while it is open, and what became of it.
 
-use super::{names::Number, read::Span};
+use super::{names::Number, outline::Outline, read::Span};
 use crate::plan::collector::{HeadVerdict, RuleId, Sampler, Seen, TraceId};
 
 /// A trace whose spans are still coming.
@@ -17,6 +17,8 @@ pub(super) struct Open {
     unrecorded: u64,
     first_end: u64,
     last_end: u64,
+    /// What is to be drawn of it, where somebody wants that.
+    pub(super) outline: Option<Box<Outline>>,
 }
 
 /// Where a trace begins.
@@ -86,6 +88,8 @@ pub struct Fate {
     pub unrecorded: u64,
     /// Why a collector might decide otherwise.
     pub timing: Option<Timing>,
+    /// Its spans, of those traces that are an example.
+    pub outline: Option<Box<Outline>>,
 }
 
 impl Part {
@@ -127,8 +131,11 @@ impl Open {
 
     /// What becomes of it.
     pub(super) fn decide(self, id: TraceId, sampler: &Sampler) -> Fate {
-        let Self { number, root, mut following, by_themselves, mut unrecorded, first_end, last_end } = self;
+        let Self { number, root, mut following, by_themselves, mut unrecorded, first_end, last_end, mut outline } = self;
         let (begins, by_head) = root.map_or((true, None), |root| root.begins);
+        if let Some(outline) = &mut outline {
+            outline.begins(begins);
+        }
         if !begins {
             unrecorded += following.services.iter().map(|share| share.spans).sum::<u64>();
             following = Part::default();
@@ -153,6 +160,7 @@ impl Open {
             services,
             unrecorded,
             timing: (is_spread && is_recorded).then_some(Timing::Spread),
+            outline,
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 
 /// A rule as it is repeated for every trace.
 #[derive(Clone, Debug, Serialize)]
-struct Rule {
+pub(super) struct Rule {
     #[serde(rename = "rule")]
     text: String,
     policy: Option<String>,
@@ -35,8 +35,9 @@ impl Rule {
     }
 }
 
+/// A trace as it is listed.
 #[derive(Serialize)]
-struct Trace<'a> {
+pub(super) struct Trace<'a> {
     #[serde(rename = "traceId")]
     id: String,
     kept: bool,
@@ -50,9 +51,39 @@ struct Trace<'a> {
     timing: Option<&'static str>,
 }
 
+/// The rules of a sampler, with their places.
+pub(super) struct Rules(Vec<Rule>);
+
+impl Rules {
+    pub(super) fn new(sampler: &Sampler, loaded: &Loaded) -> Self {
+        let rules = sampler.rules().map(|(id, _)| Rule::new(sampler, id, Place::of(sampler, loaded, id)));
+        Self(rules.collect())
+    }
+
+    /// What became of a trace, by which rule.
+    pub(super) fn trace<'a>(&'a self, fate: &Fate, names: &'a Names) -> Option<Trace<'a>> {
+        let service = fate.root.and_then(|(service, _)| names.service_of(service));
+        Some(Trace {
+            id: hex(&fate.id),
+            kept: fate.kept,
+            rule: self.get(fate.rule)?,
+            namespace: service.and_then(|service| service.namespace.as_deref()),
+            service: service.and_then(|service| service.name.as_deref()),
+            route: fate.root.and_then(|(_, route)| names.route_of(route)),
+            spans: fate.spans(),
+            bytes: fate.bytes(),
+            timing: fate.timing.map(crate::simulate::Timing::as_str),
+        })
+    }
+
+    pub(super) fn get(&self, rule: RuleId) -> Option<&Rule> {
+        self.0.get(rule.index())
+    }
+}
+
 /// Prints traces as they come.
 pub(super) struct Traces<'a> {
-    rules: Vec<Rule>,
+    rules: Rules,
     sampler: &'a Sampler,
     out: BufWriter<io::Stdout>,
     is_first: bool,
@@ -62,28 +93,15 @@ pub(super) struct Traces<'a> {
 
 impl<'a> Traces<'a> {
     pub(super) fn new(sampler: &'a Sampler, loaded: &Loaded) -> Self {
-        let rules = sampler.rules().map(|(id, _)| Rule::new(sampler, id, Place::of(sampler, loaded, id)));
         let out = BufWriter::with_capacity(1 << 16, io::stdout());
-        Self { rules: rules.collect(), sampler, out, is_first: true, fault: None }
+        Self { rules: Rules::new(sampler, loaded), sampler, out, is_first: true, fault: None }
     }
 
     pub(super) fn fate(&mut self, fate: &Fate, names: &Names) {
         if self.fault.is_some() {
             return;
         }
-        let Some(rule) = self.rules.get(fate.rule.index()) else { return };
-        let service = fate.root.and_then(|(service, _)| names.service_of(service));
-        let trace = Trace {
-            id: hex(&fate.id),
-            kept: fate.kept,
-            rule,
-            namespace: service.and_then(|service| service.namespace.as_deref()),
-            service: service.and_then(|service| service.name.as_deref()),
-            route: fate.root.and_then(|(_, route)| names.route_of(route)),
-            spans: fate.spans(),
-            bytes: fate.bytes(),
-            timing: fate.timing.map(crate::simulate::Timing::as_str),
-        };
+        let Some(trace) = self.rules.trace(fate, names) else { return };
         let begins = if self.is_first { BEGINNING } else { ",\n" };
         self.is_first = false;
         let written = self.out.write_all(begins.as_bytes());
@@ -112,7 +130,8 @@ pub(super) fn hex(id: &[u8]) -> String {
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
-fn summary(sampler: &Sampler, outcome: &Outcome<'_>) -> Value {
+/// Everything that is counted.
+pub(super) fn summary(sampler: &Sampler, outcome: &Outcome<'_>) -> Value {
     let Outcome { collector, summary, names, malformed, .. } = outcome;
     let services = summary.services.iter().map(|(number, one)| with(service(names, *number), one));
     let routes = summary.routes.iter().map(|(root, one)| {

@@ -1,5 +1,6 @@
 //! `tracesteward simulate`: what a collector would keep of recorded traces, and by which rule.
 
+mod html;
 mod json;
 mod recording;
 mod table;
@@ -58,6 +59,8 @@ enum Format {
     Table,
     /// One object with every trace; docs/reference/simulate.md has its shape.
     Json,
+    /// One file for a browser, which loads nothing else: bars, filters by service and rule, examples of traces as timelines.
+    Html,
 }
 
 /// The most parts that cannot be read which are named; the others are counted.
@@ -92,10 +95,12 @@ fn simulate(args: &Args, loaded: &Loaded) -> Result<Exit, Exit> {
     }
     let output = match args.output {
         Format::Json => Output::Json(json::Traces::new(&sampler, loaded)),
+        Format::Html => Output::Html(Box::new(html::Page::new(&sampler, loaded))),
         Format::Table => Output::Table,
     };
+    let simulation = Simulation::new(&sampler, args.head);
     let mut intake = Intake {
-        simulation: Simulation::new(&sampler, args.head),
+        simulation: if args.output == Format::Html { simulation.with_examples() } else { simulation },
         output,
         strict: args.strict,
         name: String::new(),
@@ -118,6 +123,7 @@ fn simulate(args: &Args, loaded: &Loaded) -> Result<Exit, Exit> {
         Outcome { collector: &id, sampler: &sampler, loaded, summary, names, malformed, with_head: args.head };
     let printed = match output {
         Output::Json(traces) => traces.end(&outcome),
+        Output::Html(page) => print(&page.end(&outcome, &args.recordings())),
         Output::Table => print(&table::table(&outcome, Style::new(std::io::stdout().is_terminal()))),
     };
     Ok(exit.max(printed))
@@ -200,6 +206,8 @@ enum Output<'a> {
     Table,
     /// To be printed, each as soon as it is certain.
     Json(json::Traces<'a>),
+    /// As examples, and to be counted by service and rule.
+    Html(Box<html::Page>),
 }
 
 impl Fates for Output<'_> {
@@ -207,6 +215,7 @@ impl Fates for Output<'_> {
         match self {
             Self::Table => {}
             Self::Json(traces) => traces.fate(fate, names),
+            Self::Html(page) => page.fate(fate, names),
         }
     }
 }
@@ -221,9 +230,20 @@ struct Intake<'s> {
     malformed: u64,
 }
 
+impl Args {
+    /// What was replayed.
+    fn recordings(&self) -> Vec<String> {
+        self.traces.iter().map(|path| name_of(path)).collect()
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() }
+}
+
 impl Intake<'_> {
     fn read(&mut self, path: &Path) -> Exit {
-        self.name = if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
+        self.name = name_of(path);
         let before = self.malformed;
         let read = Recording::open(path).and_then(|mut recording| recording.read_into(self));
         match read {

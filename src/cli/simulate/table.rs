@@ -174,18 +174,20 @@ fn timing(text: &mut String, outcome: &Outcome<'_>, style: Style) {
 }
 
 /// `NAMESPACE/NAME`, as far as the spans say it.
-fn service(names: &Names, number: Option<Number>) -> String {
+pub(super) fn service(names: &Names, number: Option<Number>) -> String {
     let Some(service) = number.and_then(|number| names.service_of(number)) else { return "(others)".to_owned() };
     let part = |part: &Option<String>| part.clone().unwrap_or_else(|| "?".to_owned());
     format!("{}/{}", part(&service.namespace), part(&service.name))
 }
 
-fn percent(part: u64, all: u64) -> String {
-    format!("{:.1} %", share(part, all) * 100.0)
+/// Rounded down: only what is all is 100 %.
+pub(super) fn percent(part: u64, all: u64) -> String {
+    let tenths = (u128::from(part) * 1_000).checked_div(all.into()).unwrap_or_default();
+    format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
 /// A size that people can read.
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     let scaled = |unit: u64, name: &str| {
         let tenths = u128::from(count) * 10 / u128::from(unit);
         format!("{}.{} {name}", tenths / 10, tenths % 10)
