@@ -44,6 +44,11 @@ lint: ## check the format and run clippy; warnings are errors
 test: test-tools browser ## run the tests: pure ones, and those against a real control plane
 	$(CARGO) test --locked
 
+# `make conformance CASES=100` for a first look
+.PHONY: conformance
+conformance: test-tools ## compare with the real collector in ten times as many random cases (half an hour); CASES=500
+	TRACESTEWARD_CASES=$(or $(CASES),500) $(CARGO) test --locked --test simulate --test conformance
+
 .PHONY: generate
 generate: test-tools ## write what is generated: the CRDs, their copies in the chart, the kustomize base, the pages of the codes
 	$(CARGO) run --locked --quiet -- crds --output crds

@@ -3,6 +3,7 @@
 //! `read` makes spans of bytes. A trace is what the sampler has seen of it (`trace`), until it is decided; `recent` bounds how many
 //! are remembered. What became of a trace is given to whoever asks, one by one; `summary` adds up.
 
+mod compare;
 mod names;
 mod outline;
 pub mod read;
@@ -24,6 +25,7 @@ use read::{Attribute, Batch, Span};
 use recent::Recent;
 use trace::Open;
 
+pub use compare::{Comparison, Half, Pair, Pairs, Side, Turn, Verdict};
 pub use names::{Names, Number, ServiceName};
 pub use outline::{Bar, Outline};
 pub use summary::{Removed, Route, RuleTally, Service, Summary, Tally};

@@ -131,7 +131,8 @@ impl Open {
 
     /// What becomes of it.
     pub(super) fn decide(self, id: TraceId, sampler: &Sampler) -> Fate {
-        let Self { number, root, mut following, by_themselves, mut unrecorded, first_end, last_end, mut outline } = self;
+        let Self { number, root, mut following, by_themselves, mut unrecorded, first_end, last_end, mut outline } =
+            self;
         let (begins, by_head) = root.map_or((true, None), |root| root.begins);
         if let Some(outline) = &mut outline {
             outline.begins(begins);

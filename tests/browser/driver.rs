@@ -12,8 +12,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use url::{ParseError, Url};
 
-use crate::support::process::{Process, Scratch, free_port};
 use crate::support::eventually;
+use crate::support::process::{Process, Scratch, free_port};
 
 /// A browser with one window. Dropping it ends it.
 pub(crate) struct Browser {
@@ -94,7 +94,8 @@ impl Browser {
         let events = entries.iter().filter_map(|entry| {
             serde_json::from_str::<Value>(entry["message"].as_str()?).ok().map(|entry| entry["message"].clone())
         });
-        let is_own = |event: &Value| event["params"]["documentURL"].as_str().is_some_and(|url| url.starts_with("chrome:"));
+        let is_own =
+            |event: &Value| event["params"]["documentURL"].as_str().is_some_and(|url| url.starts_with("chrome:"));
         let asked = events.filter(|event| event["method"] == "Network.requestWillBeSent" && !is_own(event));
         asked.filter_map(|event| event["params"]["request"]["url"].as_str().map(str::to_owned)).collect()
     }

@@ -72,10 +72,29 @@ fn recording() -> String {
         let length = if trace % 11 == 0 { 3 * SECOND } else { SECOND };
         let (service, route) =
             if trace % 5 == 0 { ("batch", None) } else { ("web", Some(routes[usize::try_from(trace).unwrap() % 4])) };
-        let root = Made { trace, id: 1, parent: 0, service, name: "root", route, start: begin, end: begin + length, error: false };
+        let root = Made {
+            trace,
+            id: 1,
+            parent: 0,
+            service,
+            name: "root",
+            route,
+            start: begin,
+            end: begin + length,
+            error: false,
+        };
         let end = begin + SECOND / 2;
-        let query =
-            Made { id: 2, parent: 1, service: "db", name: "query", route: None, start: begin + SECOND / 4, end, error: trace % 13 == 0, ..root };
+        let query = Made {
+            id: 2,
+            parent: 1,
+            service: "db",
+            name: "query",
+            route: None,
+            start: begin + SECOND / 4,
+            end,
+            error: trace % 13 == 0,
+            ..root
+        };
         let odd = Made { id: 3, parent: 2, name: HOSTILE, error: false, end: begin + SECOND * 3 / 8, ..query };
         // Children come first, as they end first.
         [line(&odd), line(&query), line(&root)].concat()
@@ -119,7 +138,7 @@ fn written(number: &Value) -> String {
 }
 
 fn percent(kept: u64, all: u64) -> String {
-    let tenths = if all == 0 { 0 } else { kept * 1000 / all };
+    let tenths = (kept * 1000).checked_div(all).unwrap_or_default();
     format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
@@ -144,13 +163,15 @@ async fn figures_are_those_of(json: &Value, browser: &Browser) {
     let words = format!("{} of {}", written(&summary["kept"]), written(&summary["traces"]));
     assert!(total.as_str().unwrap().contains(&words), "{words} in {total}");
 
-    let shown: BTreeSet<Vec<String>> = rows(browser, "services").await.into_iter().map(|row| row[..5].to_vec()).collect();
+    let shown: BTreeSet<Vec<String>> =
+        rows(browser, "services").await.into_iter().map(|row| row[..5].to_vec()).collect();
     let said = list(&summary["services"]).iter().map(|one| [vec![name(one)], counted(one)].concat()).collect();
     assert_eq!(shown, said);
 
     let shown: BTreeSet<Vec<String>> = rows(browser, "routes").await.into_iter().map(|row| row[..6].to_vec()).collect();
     let route = |one: &Value| one["route"].as_str().unwrap_or("(no root)").to_owned();
-    let said = list(&summary["routes"]).iter().map(|one| [vec![route(one), name(one)], counted(one)].concat()).collect();
+    let said =
+        list(&summary["routes"]).iter().map(|one| [vec![route(one), name(one)], counted(one)].concat()).collect();
     assert_eq!(shown, said);
 
     let shown: Vec<Vec<String>> = rows(browser, "rules").await.into_iter().map(|row| row[..8].to_vec()).collect();
@@ -160,7 +181,8 @@ async fn figures_are_those_of(json: &Value, browser: &Browser) {
             let [decided, kept] = ["decided", "kept"].map(|name| rule[name].as_u64().unwrap());
             let ratio = rule["ratio"].as_f64().map_or_else(|| "–".to_owned(), |ratio| ratio.to_string());
             let place = format!("{}:{}", rule["file"].as_str().unwrap(), rule["line"]);
-            let words = [&rule["rule"], &rule["policy"]].map(|text| text.as_str().unwrap_or("the collector").to_owned());
+            let words =
+                [&rule["rule"], &rule["policy"]].map(|text| text.as_str().unwrap_or("the collector").to_owned());
             let numbers = ["matched", "decided", "kept"].map(|name| written(&rule[name]));
             words.into_iter().chain([ratio]).chain(numbers).chain([percent(kept, decided), place]).collect()
         })
@@ -188,8 +210,10 @@ async fn filters_count_what_the_list_says(json: &Value, browser: &Browser) {
             *all += 1;
             *kept += u64::from(trace["kept"] == true);
         }
-        let said: BTreeSet<Vec<String>> =
-            routes.into_iter().map(|(key, (all, kept))| [key, vec![all.to_string(), kept.to_string(), percent(kept, all)]].concat()).collect();
+        let said: BTreeSet<Vec<String>> = routes
+            .into_iter()
+            .map(|(key, (all, kept))| [key, vec![all.to_string(), kept.to_string(), percent(kept, all)]].concat())
+            .collect();
         let shown = rows(browser, "routes").await;
         let shown: BTreeSet<Vec<String>> =
             shown.into_iter().filter(|row| row.len() > 1).map(|row| row[..5].to_vec()).collect();
@@ -269,6 +293,9 @@ async fn the_page_shows_the_figures_of_the_json() {
         let is_dark = browser.run("return matchMedia('(prefers-color-scheme: dark)').matches").await;
         assert_eq!(is_dark, dark);
         let text = browser.run("return document.body.innerText").await;
-        assert!(!["null", "undefined", "NaN", "[object"].iter().any(|odd| text.as_str().unwrap().contains(odd)), "{text}");
+        assert!(
+            !["null", "undefined", "NaN", "[object"].iter().any(|odd| text.as_str().unwrap().contains(odd)),
+            "{text}"
+        );
     }
 }

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Outcome,
     json::{self, Rules},
+    single::Outcome,
+    subject::Subject,
     table::service,
 };
 use crate::{
-    cli::load::Loaded,
-    plan::collector::{HeadVerdict, RuleId, Sampler},
+    plan::collector::{HeadVerdict, RuleId},
     simulate::{Bar, Fate, Names, Number, Outline, Route},
 };
 
@@ -39,8 +39,8 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub(super) fn new(sampler: &Sampler, loaded: &Loaded) -> Self {
-        let rules = Rules::new(sampler, loaded);
+    pub(super) fn new(subject: &Subject<'_>) -> Self {
+        let rules = Rules::new(subject);
         Self { rules, services: BTreeMap::new(), routes: BTreeMap::new(), examples: Vec::new() }
     }
 
@@ -82,14 +82,16 @@ impl Page {
     }
 
     fn data(self, outcome: &Outcome<'_>, recordings: &[String]) -> Value {
-        let Outcome { sampler, summary, names, .. } = outcome;
-        let mut figures = json::summary(sampler, outcome);
-        let places: BTreeMap<RuleId, usize> = outcome.rules().enumerate().map(|(at, (id, _))| (id, at)).collect();
+        let Outcome { subject, summary, names, with_head, .. } = outcome;
+        let mut figures = json::summary(outcome);
+        let places: BTreeMap<RuleId, usize> =
+            subject.rules(*with_head).enumerate().map(|(at, (id, _))| (id, at)).collect();
         let by = |decided: Option<&Decided>| -> Vec<Value> {
             let rules = decided.into_iter().flatten();
             rules.filter_map(|(rule, (traces, kept))| Some(json!([places.get(rule)?, traces, kept]))).collect()
         };
-        let services = summary.services.keys().map(|number| (service(names, Some(*number)), by(self.services.get(number))));
+        let services =
+            summary.services.keys().map(|number| (service(names, Some(*number)), by(self.services.get(number))));
         let services = rows(figures["services"].take(), services);
         let routes = summary.routes.keys().map(|root| {
             let label = root.map_or_else(|| "-".to_owned(), |(own, _)| service(names, Some(own)));
@@ -110,7 +112,7 @@ impl Page {
             Some(example)
         });
         json!({
-            "version": 1, "recordings": recordings, "withHead": outcome.with_head, "summary": figures,
+            "version": 1, "recordings": recordings, "withHead": with_head, "summary": figures,
             "services": services, "routes": routes, "rules": rules, "scrubbed": scrubbed, "timed": timed, "more": more,
             "examples": examples.collect::<Vec<_>>(),
         })

@@ -5,10 +5,13 @@ use std::io::{self, BufWriter, Write};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Outcome, Place};
+use super::{
+    single::Outcome,
+    subject::{Place, Subject},
+};
 use crate::{
-    cli::{Exit, load::Loaded, output::fail},
-    plan::collector::{Effect, RuleId, Sampler},
+    cli::{Exit, output::fail},
+    plan::collector::{Effect, RuleId},
     simulate::{Fate, Names, Number, Tally},
 };
 
@@ -16,22 +19,28 @@ use crate::{
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Rule {
     #[serde(rename = "rule")]
-    text: String,
-    policy: Option<String>,
+    pub(super) text: String,
+    pub(super) policy: Option<String>,
     file: Option<String>,
     line: Option<usize>,
     ratio: Option<f64>,
 }
 
 impl Rule {
-    fn new(sampler: &Sampler, rule: RuleId, place: Place) -> Self {
-        let rule = sampler.rule(rule);
+    pub(super) fn new(subject: &Subject<'_>, rule: RuleId, place: Place) -> Self {
+        let rule = subject.sampler.rule(rule);
         let ratio = match rule.effect {
             Effect::Ratio(ratio) | Effect::Head(ratio) => Some(ratio),
             Effect::Keep | Effect::Drop => None,
         };
         let policy = rule.policy.as_ref().map(ToString::to_string);
         Self { text: rule.text.clone(), policy, file: place.file, line: place.line, ratio }
+    }
+}
+
+impl Rule {
+    pub(super) fn place(&self) -> Place {
+        Place { file: self.file.clone(), line: self.line }
     }
 }
 
@@ -55,8 +64,8 @@ pub(super) struct Trace<'a> {
 pub(super) struct Rules(Vec<Rule>);
 
 impl Rules {
-    pub(super) fn new(sampler: &Sampler, loaded: &Loaded) -> Self {
-        let rules = sampler.rules().map(|(id, _)| Rule::new(sampler, id, Place::of(sampler, loaded, id)));
+    pub(super) fn new(subject: &Subject<'_>) -> Self {
+        let rules = subject.sampler.rules().map(|(id, _)| Rule::new(subject, id, Place::of(subject, id)));
         Self(rules.collect())
     }
 
@@ -82,37 +91,54 @@ impl Rules {
 }
 
 /// Prints traces as they come.
-pub(super) struct Traces<'a> {
+pub(super) struct Traces {
     rules: Rules,
-    sampler: &'a Sampler,
+    list: List,
+}
+
+impl Traces {
+    pub(super) fn new(subject: &Subject<'_>) -> Self {
+        Self { rules: Rules::new(subject), list: List::new() }
+    }
+
+    pub(super) fn fate(&mut self, fate: &Fate, names: &Names) {
+        if let Some(trace) = self.rules.trace(fate, names) {
+            self.list.push(&trace);
+        }
+    }
+
+    /// Prints what they add up to.
+    pub(super) fn end(self, outcome: &Outcome<'_>) -> Exit {
+        self.list.end(&summary(outcome))
+    }
+}
+
+/// `traces` as they come, one a line, and `summary` at the end.
+pub(super) struct List {
     out: BufWriter<io::Stdout>,
     is_first: bool,
     /// The first fault: nothing is written after it.
     fault: Option<io::Error>,
 }
 
-impl<'a> Traces<'a> {
-    pub(super) fn new(sampler: &'a Sampler, loaded: &Loaded) -> Self {
-        let out = BufWriter::with_capacity(1 << 16, io::stdout());
-        Self { rules: Rules::new(sampler, loaded), sampler, out, is_first: true, fault: None }
+impl List {
+    pub(super) fn new() -> Self {
+        Self { out: BufWriter::with_capacity(1 << 16, io::stdout()), is_first: true, fault: None }
     }
 
-    pub(super) fn fate(&mut self, fate: &Fate, names: &Names) {
+    pub(super) fn push(&mut self, trace: &impl Serialize) {
         if self.fault.is_some() {
             return;
         }
-        let Some(trace) = self.rules.trace(fate, names) else { return };
         let begins = if self.is_first { BEGINNING } else { ",\n" };
         self.is_first = false;
         let written = self.out.write_all(begins.as_bytes());
-        let written = written.and_then(|()| serde_json::to_writer(&mut self.out, &trace).map_err(io::Error::from));
+        let written = written.and_then(|()| serde_json::to_writer(&mut self.out, trace).map_err(io::Error::from));
         self.fault = written.err();
     }
 
-    /// Prints what they add up to.
-    pub(super) fn end(mut self, outcome: &Outcome<'_>) -> Exit {
+    pub(super) fn end(mut self, summary: &Value) -> Exit {
         let begins = if self.is_first { BEGINNING } else { "" };
-        let summary = summary(self.sampler, outcome);
         let written = self.fault.take().map_or(Ok(()), Err);
         let written = written.and_then(|()| write!(self.out, "{begins}\n],\"summary\":{summary:#}}}\n"));
         match written.and_then(|()| self.out.flush()) {
@@ -131,18 +157,19 @@ pub(super) fn hex(id: &[u8]) -> String {
 }
 
 /// Everything that is counted.
-pub(super) fn summary(sampler: &Sampler, outcome: &Outcome<'_>) -> Value {
-    let Outcome { collector, summary, names, malformed, .. } = outcome;
+pub(super) fn summary(outcome: &Outcome<'_>) -> Value {
+    let Outcome { subject, summary, names, malformed, with_head } = outcome;
+    let sampler = &subject.sampler;
     let services = summary.services.iter().map(|(number, one)| with(service(names, *number), one));
     let routes = summary.routes.iter().map(|(root, one)| {
         let mut route = root.map_or_else(|| service(names, Number::MAX), |(number, _)| service(names, number));
         route["route"] = root.and_then(|(_, route)| names.route_of(route)).into();
         with(route, one)
     });
-    let rules = outcome.rules().map(|(id, place)| {
+    let rules = subject.rules(*with_head).map(|(id, place)| {
         let tally = summary.rules.get(id.index()).copied().unwrap_or_default();
         let by = sampler.rule(id).shadowed_by.map(|by| sampler.rule(by));
-        let mut value = json!(Rule::new(sampler, id, place));
+        let mut value = json!(Rule::new(subject, id, place));
         value["matched"] = tally.matched.into();
         value["decided"] = tally.decided.into();
         value["kept"] = tally.kept.into();
@@ -157,7 +184,7 @@ pub(super) fn summary(sampler: &Sampler, outcome: &Outcome<'_>) -> Value {
     let (services, routes): (Vec<_>, Vec<_>) = (services.collect(), routes.collect());
     let (rules, scrubbed): (Vec<_>, Vec<_>) = (rules.collect(), scrubbed.collect());
     let all = json!({
-        "collector": collector.to_string(),
+        "collector": subject.collector.to_string(),
         "malformed": malformed,
         "notRecorded": summary.not_recorded,
         "timing": {"late": summary.late, "spread": summary.spread},
@@ -169,7 +196,7 @@ pub(super) fn summary(sampler: &Sampler, outcome: &Outcome<'_>) -> Value {
     all
 }
 
-fn service(names: &Names, number: Number) -> Value {
+pub(super) fn service(names: &Names, number: Number) -> Value {
     let name = names.service_of(number);
     json!({
         "namespace": name.and_then(|name| name.namespace.as_deref()),
@@ -177,7 +204,8 @@ fn service(names: &Names, number: Number) -> Value {
     })
 }
 
-fn with(mut value: Value, tally: &Tally) -> Value {
+/// An object with the numbers of a tally.
+pub(super) fn with(mut value: Value, tally: &Tally) -> Value {
     let Tally { traces, kept, spans, spans_kept, bytes, bytes_kept } = *tally;
     let numbers = [
         ("traces", traces),

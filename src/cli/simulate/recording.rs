@@ -13,7 +13,7 @@ use ruzstd::decoding::{
     errors::{FrameDecoderError, ReadFrameHeaderError},
 };
 
-use super::Intake;
+use super::intake::Intake;
 use crate::simulate::read::{MAX_BYTES, Reader};
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
@@ -43,7 +43,7 @@ impl Recording {
 
     /// Reads all of it.
     pub(super) fn read_into(&mut self, intake: &mut Intake<'_>) -> io::Result<()> {
-        let mut progress = Progress::new(intake.name.clone(), self.total);
+        let mut progress = Progress::new(intake.name().to_owned(), self.total);
         let mut counted = Counted { source: &mut self.source, count: 0 };
         let mut head = Vec::new();
         Read::by_ref(&mut counted).take(4).read_to_end(&mut head)?;
@@ -59,7 +59,7 @@ impl Recording {
                     if !reader.push(piece.get(..count).unwrap_or_default(), intake) {
                         break Ok(());
                     }
-                    progress.at(|| (plain.position(), intake.simulation.spans()));
+                    progress.at(|| (plain.position(), intake.spans()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => break Err(error),

@@ -2,12 +2,12 @@
 
 use std::cmp::Reverse;
 
-use super::Outcome;
+use super::single::Outcome;
 use crate::{
     cli::table::{Style, Table, say},
     diagnostics::format::visible,
     plan::collector::{Effect, Rule},
-    simulate::{Names, Number, RuleTally, Tally, Timing},
+    simulate::{Names, Number, RuleTally, ServiceName, Tally, Timing},
 };
 
 /// The most rows of a table; the JSON has all.
@@ -25,8 +25,8 @@ pub(super) fn share(kept: u64, all: u64) -> f64 {
 }
 
 pub(super) fn table(outcome: &Outcome<'_>, style: Style) -> String {
-    let Outcome { collector, summary, names, .. } = outcome;
-    let mut text = format!("{}\n", style.bold(&visible(&format!("TracingCollector {collector}"))));
+    let Outcome { subject, summary, names, .. } = outcome;
+    let mut text = format!("{}\n", style.bold(&visible(&format!("TracingCollector {}", subject.collector))));
     let all = &summary.all;
     say(
         &mut text,
@@ -60,7 +60,7 @@ pub(super) fn table(outcome: &Outcome<'_>, style: Style) -> String {
     text
 }
 
-fn heading(text: &mut String, style: Style, name: &str) {
+pub(super) fn heading(text: &mut String, style: Style, name: &str) {
     say(text, format!("\n{}", style.bold(name)));
 }
 
@@ -84,7 +84,7 @@ fn tallies(text: &mut String, style: Style, name: &str, heads: &[&'static str], 
     more(text, rows.len());
 }
 
-fn more(text: &mut String, rows: usize) {
+pub(super) fn more(text: &mut String, rows: usize) {
     if rows > ROWS {
         say(text, format!("  {} more (-o json has all)", rows - ROWS));
     }
@@ -93,8 +93,8 @@ fn more(text: &mut String, rows: usize) {
 fn rules(text: &mut String, outcome: &Outcome<'_>, style: Style) {
     heading(text, style, "RULES");
     let mut table = Table::new(&["RULE", "POLICY", "RATIO", "MATCHED", "DECIDED", "KEPT", "WHERE", "NOTE"]);
-    for (id, place) in outcome.rules() {
-        let rule = outcome.sampler.rule(id);
+    for (id, place) in outcome.subject.rules(outcome.with_head) {
+        let rule = outcome.subject.sampler.rule(id);
         let tally = outcome.summary.rules.get(id.index()).copied().unwrap_or_default();
         table.row([
             rule.text.clone(),
@@ -107,7 +107,7 @@ fn rules(text: &mut String, outcome: &Outcome<'_>, style: Style) {
             tally.decided.to_string(),
             tally.kept.to_string(),
             place.words(),
-            note(rule, tally, rule.shadowed_by.map(|by| outcome.sampler.rule(by))),
+            note(rule, tally, rule.shadowed_by.map(|by| outcome.subject.sampler.rule(by))),
         ]);
     }
     text.push_str(&table.print("  ", style));
@@ -153,7 +153,7 @@ fn timing(text: &mut String, outcome: &Outcome<'_>, style: Style) {
         return;
     }
     heading(text, style, "DEPENDS ON TIMING");
-    let wait = outcome.sampler.decision_wait() / 1_000_000_000;
+    let wait = outcome.subject.sampler.decision_wait() / 1_000_000_000;
     for (count, why) in [
         (summary.spread, format!("spans end more than {wait}s apart (decisionWait)")),
         (summary.late, "spans come after the decision, for more traces are open than tracesInMemory".to_owned()),
@@ -175,7 +175,12 @@ fn timing(text: &mut String, outcome: &Outcome<'_>, style: Style) {
 
 /// `NAMESPACE/NAME`, as far as the spans say it.
 pub(super) fn service(names: &Names, number: Option<Number>) -> String {
-    let Some(service) = number.and_then(|number| names.service_of(number)) else { return "(others)".to_owned() };
+    service_words(number.and_then(|number| names.service_of(number)))
+}
+
+/// The same; `None` for those that are too many to be told apart.
+pub(super) fn service_words(service: Option<&ServiceName>) -> String {
+    let Some(service) = service else { return "(others)".to_owned() };
     let part = |part: &Option<String>| part.clone().unwrap_or_else(|| "?".to_owned());
     format!("{}/{}", part(&service.namespace), part(&service.name))
 }
