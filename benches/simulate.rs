@@ -228,10 +228,10 @@ fn beside_the_collector() {
         let spans = f64::from(u32::try_from(SPANS).unwrap_or(1));
         let [json, protobuf] = own.map(|time| time.as_secs_f64() * 1e6 / spans);
         let [their_json, their_protobuf] = theirs.map(|time| time.as_secs_f64() * 1e6 / spans);
-        let times = [their_json / json, their_protobuf / protobuf];
+        let ratios = [their_json / json, their_protobuf / protobuf];
         println!(
             "{policies:>10} {json:>12.2} {their_json:>16.2} {:>7.1} {protobuf:>12.2} {their_protobuf:>20.2} {:>7.1}",
-            times[0], times[1]
+            ratios[0], ratios[1]
         );
     }
 }

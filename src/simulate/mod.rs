@@ -136,19 +136,22 @@ impl<'s> Simulation<'s> {
             ..SpanFacts::default()
         };
         attributes.complete(&mut facts);
+        let head = if self.with_head { self.sampler.head(origin.source, &span.trace) } else { HeadVerdict::AsRoot };
         if let Some(decided) = self.decided.touch(&span.trace) {
-            decided.late(origin.service, span.bytes);
+            let head = decided.late(origin.service, span.bytes, head);
             if let Some(outline) = &mut decided.outline {
-                outline.span(span, self.names.span(&span.name), origin.service, HeadVerdict::Recorded);
+                outline.span(span, self.names.span(&span.name), origin.service, head);
             }
             return;
         }
         if !self.open.contains(&span.trace) {
-            self.make_room(fates);
+            self.make_room(span.end, fates);
             self.count += 1;
         }
         let open = self.open.touch_or_insert(&span.trace, || Open::new(self.count));
-        let head = if self.with_head { self.sampler.head(origin.source, &span.trace) } else { HeadVerdict::AsRoot };
+        if head == HeadVerdict::NotRecorded {
+            open.refused_by = self.sampler.begins(origin.source, &span.trace).1;
+        }
         if facts.is_root && open.root.is_none() {
             let begins = if self.with_head { self.sampler.begins(origin.source, &span.trace) } else { (true, None) };
             let route = self.names.route(facts.route.unwrap_or(facts.name));
@@ -176,19 +179,21 @@ impl<'s> Simulation<'s> {
                 self.summary.removed(&attribute.key);
                 None
             }
-            (Scrubbed::Cut(bytes), Some(Value::Text(text))) if text.len() > bytes => {
+            (Scrubbed::Cut(bytes), Value::Text(text)) if text.len() > bytes => {
                 self.summary.cut(&attribute.key);
                 fate.left(text).map(Value::Text)
             }
-            (Scrubbed::Stays | Scrubbed::Cut(_), _) => value,
+            (Scrubbed::Stays | Scrubbed::Cut(_), _) => Some(value),
         }
     }
 
-    /// Where as many traces are open as the collector holds, the one that has been quiet longest is decided.
-    fn make_room(&mut self, fates: &mut dyn Fates) {
+    /// Where as many traces are open as the collector holds, the one that has been quiet longest is decided. Where the collector would
+    /// still be waiting for it as the next one comes, it has more traces than it holds, and loses one.
+    fn make_room(&mut self, now: u64, fates: &mut dyn Fates) {
         if self.open.is_full()
-            && let Some((id, open)) = self.open.pop()
+            && let Some((id, mut open)) = self.open.pop()
         {
+            open.is_crowded = now.abs_diff(open.first_end) < self.sampler.decision_wait();
             self.decide(id, open, fates);
         }
     }

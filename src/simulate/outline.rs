@@ -7,8 +7,8 @@ use crate::plan::collector::{HeadVerdict, RuleId};
 
 /// The most spans of a trace that are drawn.
 const MOST_SPANS: usize = 200;
-/// The most traces that are examples.
-const MOST_EXAMPLES: usize = 400;
+/// The most traces that are examples of a rule, and as many more of services.
+const MOST_EXAMPLES: usize = 200;
 /// So many of each rule and of each service, kept ones and others.
 const OF_EACH: u32 = 4;
 
@@ -71,7 +71,8 @@ impl Outline {
 /// Chooses examples: the first ones of each rule and of each service.
 #[derive(Debug, Default)]
 pub(super) struct Examples {
-    chosen: usize,
+    for_rules: usize,
+    for_services: usize,
     of_rules: HashMap<(RuleId, bool), u32>,
     of_services: HashMap<(Number, bool), u32>,
 }
@@ -81,11 +82,13 @@ impl Examples {
     pub(super) fn choose(&mut self, fate: &Fate) -> bool {
         let is_wanted = |count: Option<&u32>| count.is_none_or(|count| *count < OF_EACH);
         let services = || fate.services.iter().map(|share| share.service);
-        let is_chosen = self.chosen < MOST_EXAMPLES
-            && (is_wanted(self.of_rules.get(&(fate.rule, fate.kept)))
-                || services().any(|service| is_wanted(self.of_services.get(&(service, fate.kept)))));
+        let for_rule = self.for_rules < MOST_EXAMPLES && is_wanted(self.of_rules.get(&(fate.rule, fate.kept)));
+        let for_service = self.for_services < MOST_EXAMPLES
+            && services().any(|service| is_wanted(self.of_services.get(&(service, fate.kept))));
+        let is_chosen = for_rule || for_service;
         if is_chosen {
-            self.chosen += 1;
+            // Many services leave the rules their places.
+            *(if for_rule { &mut self.for_rules } else { &mut self.for_services }) += 1;
             *self.of_rules.entry((fate.rule, fate.kept)).or_default() += 1;
             services().for_each(|service| *self.of_services.entry((service, fate.kept)).or_default() += 1);
         }

@@ -23,8 +23,15 @@ pub(super) fn run(args: &Args, subjects: &[Subject<'_>; 2]) -> Result<Exit, Exit
     };
     let simulations = subjects.each_ref().map(|subject| Simulation::new(&subject.sampler, args.head));
     let mut replay = Replay { simulations, comparison: Comparison::default(), output };
-    let reading = Intake::read_all(&args.traces, args.strict, &mut replay)?;
+    let reading = Intake::read_all(&args.traces, args.strict, &mut replay);
     let Replay { simulations: [old, new], mut comparison, mut output } = replay;
+    let reading = match reading {
+        Ok(reading) => reading,
+        Err(exit) => {
+            output.give_up();
+            return Err(exit);
+        }
+    };
     let (old, old_names) = old.finish(&mut comparison.half(Side::Old, &mut output));
     let (new, new_names) = new.finish(&mut comparison.half(Side::New, &mut output));
     let outcome = |subject, summary, names| Outcome {
@@ -108,6 +115,14 @@ impl Both<'_> {
 enum Output {
     Table(table::Traces),
     Json(json::Traces),
+}
+
+impl Output {
+    fn give_up(self) {
+        if let Self::Json(traces) = self {
+            traces.give_up();
+        }
+    }
 }
 
 impl Pairs for Output {

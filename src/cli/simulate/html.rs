@@ -3,7 +3,7 @@
 //! The figures are those of the JSON, made by the same function. They stand in the page as data, which its script puts in place as text:
 //! nothing that a recording says is ever read as HTML.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
@@ -52,7 +52,8 @@ impl Page {
         if let Some(outline) = &fate.outline
             && let Some(trace) = self.rules.trace(fate, names)
         {
-            let example = example(json!(trace), outline, names);
+            let services = fate.services.iter().map(|share| share.service);
+            let example = example(json!(trace), services, outline, names);
             self.examples.push((fate.rule, example));
         }
     }
@@ -90,12 +91,20 @@ impl Page {
             let rules = decided.into_iter().flatten();
             rules.filter_map(|(rule, (traces, kept))| Some(json!([places.get(rule)?, traces, kept]))).collect()
         };
-        let services =
-            summary.services.keys().map(|number| (service(names, Some(*number)), by(self.services.get(number))));
+        let services = summary.services.keys().map(|number| {
+            let by = by(self.services.get(number));
+            json!({"key": number, "label": service(names, Some(*number)), "by": by})
+        });
         let services = rows(figures["services"].take(), services);
         let routes = summary.routes.keys().map(|root| {
-            let label = root.map_or_else(|| "-".to_owned(), |(own, _)| service(names, Some(own)));
-            (label, by(self.routes.get(root)))
+            let by = by(self.routes.get(root));
+            let (key, label, name) = match root {
+                None => (None, "-".to_owned(), "(no root)"),
+                Some((own, route)) => {
+                    (Some(*own), service(names, Some(*own)), names.route_of(*route).unwrap_or("(others)"))
+                }
+            };
+            json!({"key": key, "label": label, "name": name, "by": by})
         });
         let routes = rows(figures["routes"].take(), routes);
         let [rules, scrubbed] = ["rules", "scrubbed"].map(|list| figures[list].take());
@@ -105,7 +114,7 @@ impl Page {
         let more = json!({
             "services": summary.services.len().saturating_sub(ROWS),
             "routes": summary.routes.len().saturating_sub(ROWS),
-            "timed": (summary.spread + summary.late).saturating_sub(timed.len() as u64),
+            "timed": (summary.spread + summary.late + summary.crowded).saturating_sub(timed.len() as u64),
         });
         let examples = self.examples.into_iter().filter_map(|(rule, mut example)| {
             example["ruleAt"] = (*places.get(&rule)?).into();
@@ -126,29 +135,24 @@ fn count(decided: &mut Decided, fate: &Fate) {
 }
 
 /// The rows with the most traces, with what they are called and which rules decided them.
-fn rows(figures: Value, with: impl Iterator<Item = (String, Vec<Value>)>) -> Vec<Value> {
-    let Value::Array(figures) = figures else { return Vec::new() };
-    let mut rows: Vec<Value> = figures
-        .into_iter()
-        .zip(with)
-        .map(|(mut row, (label, by))| {
-            row["label"] = label.into();
-            row["by"] = by.into();
-            row
-        })
-        .collect();
+fn rows(figures: Value, with: impl Iterator<Item = Value>) -> Vec<Value> {
+    let Value::Array(mut rows) = figures else { return Vec::new() };
+    for (row, more) in rows.iter_mut().zip(with) {
+        if let (Value::Object(row), Value::Object(more)) = (row, more) {
+            row.extend(more);
+        }
+    }
     rows.sort_by_key(|row| std::cmp::Reverse(row["traces"].as_u64()));
     rows.truncate(ROWS);
     rows
 }
 
-fn example(mut trace: Value, outline: &Outline, names: &Names) -> Value {
+fn example(mut trace: Value, services: impl Iterator<Item = Number>, outline: &Outline, names: &Names) -> Value {
     let first = outline.spans.iter().map(|span| span.start).min().unwrap_or_default();
     let last = outline.spans.iter().map(|span| span.end).max().unwrap_or_default();
-    let mut services: Vec<_> = outline.spans.iter().map(|span| service(names, Some(span.service))).collect();
-    services.sort();
-    services.dedup();
-    trace["services"] = services.into();
+    let services: BTreeSet<Number> = services.chain(outline.spans.iter().map(|span| span.service)).collect();
+    let services = services.into_iter().map(|number| json!([number, service(names, Some(number))]));
+    trace["services"] = services.collect();
     trace["duration"] = last.saturating_sub(first).into();
     trace["spans"] = outline.spans.iter().map(|span| drawn(span, first, names)).collect();
     trace["more"] = outline.more.into();

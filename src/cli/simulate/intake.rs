@@ -8,6 +8,7 @@ use crate::{
         Exit,
         output::{complain, fail},
     },
+    diagnostics::format::visible,
     simulate::read::{Batch, Malformed, Sink},
 };
 
@@ -30,6 +31,8 @@ pub(super) struct Intake<'a> {
     /// The recording that is being read.
     name: String,
     malformed: u64,
+    /// Whether the rest of the recording cannot be read.
+    is_cut: bool,
 }
 
 /// What came of reading.
@@ -46,7 +49,7 @@ impl<'a> Intake<'a> {
     /// # Errors
     /// Strict, at the first part that cannot be read.
     pub(super) fn read_all(paths: &[PathBuf], strict: bool, into: &'a mut dyn Takes) -> Result<Reading, Exit> {
-        let mut intake = Self { into, strict, name: String::new(), malformed: 0 };
+        let mut intake = Self { into, strict, name: String::new(), malformed: 0, is_cut: false };
         let mut exit = Exit::Success;
         for path in paths {
             exit = exit.max(intake.read(path));
@@ -73,14 +76,19 @@ impl<'a> Intake<'a> {
 
     fn read(&mut self, path: &Path) -> Exit {
         self.name = name_of(path);
-        let before = self.malformed;
+        self.is_cut = false;
+        let (before, spans) = (self.malformed, self.into.spans());
         let read = Recording::open(path).and_then(|mut recording| recording.read_into(self));
         match read {
             Err(error) => {
                 let name = &self.name;
                 fail(&format!("{name} cannot be read: {}", recording::words(&error)), Exit::Unreadable)
             }
-            Ok(()) if self.strict && self.malformed > before => Exit::Unreadable,
+            Ok(()) if self.into.spans() == spans => {
+                complain(&format!("{}: no spans", self.name));
+                if self.malformed > before { Exit::Unreadable } else { Exit::Success }
+            }
+            Ok(()) if self.is_cut || (self.strict && self.malformed > before) => Exit::Unreadable,
             Ok(()) => Exit::Success,
         }
     }
@@ -88,7 +96,7 @@ impl<'a> Intake<'a> {
 
 /// How a recording is called.
 pub(super) fn name_of(path: &Path) -> String {
-    if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() }
+    if path == Path::new("-") { "<stdin>".to_owned() } else { visible(&path.display().to_string()) }
 }
 
 impl Sink for Intake<'_> {
@@ -100,9 +108,16 @@ impl Sink for Intake<'_> {
 
     fn malformed(&mut self, malformed: Malformed) -> bool {
         self.malformed += 1;
+        let is_last = malformed.is_last;
+        self.is_cut |= is_last;
         if self.malformed <= NAMED {
-            let Malformed { at, unit, why } = malformed;
-            let done = if self.strict { "" } else { "; it is left out" };
+            let Malformed { at, unit, why, .. } = malformed;
+            let done = match (is_last, self.strict) {
+                (true, _) => "; what comes after it cannot be read",
+                (false, true) => "",
+                (false, false) => "; it is left out",
+            };
+            recording::clear_progress();
             complain(&format!("{}: {unit} {at}: {why}{done}", self.name));
         }
         !self.strict

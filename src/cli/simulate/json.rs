@@ -111,6 +111,11 @@ impl Traces {
     pub(super) fn end(self, outcome: &Outcome<'_>) -> Exit {
         self.list.end(&summary(outcome))
     }
+
+    /// What was begun is ended, without a summary.
+    pub(super) fn give_up(self) {
+        self.list.give_up();
+    }
 }
 
 /// `traces` as they come, one a line, and `summary` at the end.
@@ -135,6 +140,13 @@ impl List {
         let written = self.out.write_all(begins.as_bytes());
         let written = written.and_then(|()| serde_json::to_writer(&mut self.out, trace).map_err(io::Error::from));
         self.fault = written.err();
+    }
+
+    /// What was begun is ended, without a summary.
+    pub(super) fn give_up(self) {
+        if !self.is_first {
+            self.end(&Value::Null);
+        }
     }
 
     pub(super) fn end(mut self, summary: &Value) -> Exit {
@@ -187,7 +199,7 @@ pub(super) fn summary(outcome: &Outcome<'_>) -> Value {
         "collector": subject.collector.to_string(),
         "malformed": malformed,
         "notRecorded": summary.not_recorded,
-        "timing": {"late": summary.late, "spread": summary.spread},
+        "timing": {"late": summary.late, "spread": summary.spread, "crowded": summary.crowded},
     });
     let mut all = with(all, &summary.all);
     for (name, list) in [("services", services), ("routes", routes), ("rules", rules), ("scrubbed", scrubbed)] {

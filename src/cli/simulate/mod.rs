@@ -16,10 +16,11 @@ use clap::ValueEnum;
 use super::{
     Exit,
     load::{Leniency, Loaded, Source},
-    output::fail,
+    output::{complain, fail},
     render::report_findings,
     validate::exit,
 };
+use intake::name_of;
 use subject::Subject;
 
 /// Replays recorded traces through the policies: which would be kept, by which rule, and how much that is. Needs no cluster.
@@ -33,9 +34,9 @@ pub(super) struct Args {
     /// given beside them belongs to both.
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"])]
     compare: Option<Vec<PathBuf>>,
-    /// The TracingCollector, where policies of the input use several.
+    /// The TracingCollector, where policies of the input use several. With --compare it may be given twice: for OLD, and for NEW.
     #[arg(long, value_name = "NAMESPACE/NAME")]
-    collector: Option<String>,
+    collector: Vec<String>,
     /// Applies the head sampling of the policies first, as the SDKs would: for recordings of everything.
     #[arg(long)]
     head: bool,
@@ -78,27 +79,35 @@ pub(super) fn run(args: &Args) -> Exit {
     if inputs.filter(|path| *path == Path::new("-")).count() > 1 {
         return fail("standard input can be read once: - is given several times", Exit::Usage);
     }
+    if args.collector.len() > if args.compare.is_some() { 2 } else { 1 } {
+        return fail("--collector is given too often: once, and with --compare twice", Exit::Usage);
+    }
     if let Some([old, new]) = args.compare.as_deref() {
         return compared(args, old, new);
     }
     let loaded = args.load(None);
     report_findings(&loaded);
-    let replayed = Subject::new(args, &loaded).and_then(|subject| single::run(args, &subject));
+    let replayed = Subject::new(args.collector.first(), &loaded).and_then(|subject| single::run(args, &subject));
     done(replayed, exit(&loaded.findings, false))
 }
 
-fn compared(args: &Args, old: &PathBuf, new: &PathBuf) -> Exit {
+fn compared(args: &Args, old_name: &PathBuf, new_name: &PathBuf) -> Exit {
     if args.output == Format::Html {
         return fail("-o html shows one set of policies: take -o table or json with --compare", Exit::Usage);
     }
-    let (mut old, new) = (args.load(Some(old)), args.load(Some(new)));
+    let (mut old, new) = (args.load(Some(old_name)), args.load(Some(new_name)));
     let verdict = exit(&old.findings, false).max(exit(&new.findings, false));
     // What belongs to both is said once.
     old.findings.retain(|found| !new.findings.contains(found));
     old.notes.retain(|note| !new.notes.contains(note));
     report_findings(&old);
     report_findings(&new);
-    let subjects = Subject::new(args, &old).and_then(|old| Ok([old, Subject::new(args, &new)?]));
+    let subject = |wanted, loaded, name: &PathBuf| {
+        Subject::new(wanted, loaded)
+            .inspect_err(|_| complain(&format!("tracesteward: that is about {}", name_of(name))))
+    };
+    let subjects = subject(args.collector.first(), &old, old_name)
+        .and_then(|old| Ok([old, subject(args.collector.last(), &new, new_name)?]));
     done(subjects.and_then(|subjects| compare::run(args, &subjects)), verdict)
 }
 

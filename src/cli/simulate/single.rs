@@ -23,8 +23,15 @@ pub(super) fn run(args: &Args, subject: &Subject<'_>) -> Result<Exit, Exit> {
     let simulation = Simulation::new(&subject.sampler, args.head);
     let simulation = if args.output == Format::Html { simulation.with_examples() } else { simulation };
     let mut replay = Replay { simulation, output };
-    let reading = Intake::read_all(&args.traces, args.strict, &mut replay)?;
+    let reading = Intake::read_all(&args.traces, args.strict, &mut replay);
     let Replay { simulation, mut output } = replay;
+    let reading = match reading {
+        Ok(reading) => reading,
+        Err(exit) => {
+            output.give_up();
+            return Err(exit);
+        }
+    };
     let (summary, names) = simulation.finish(&mut output);
     let outcome = Outcome { subject, summary, names, malformed: reading.malformed, with_head: args.head };
     let printed = match output {
@@ -56,6 +63,15 @@ enum Output {
     Json(json::Traces),
     /// As examples, and to be counted by service and rule.
     Html(Box<html::Page>),
+}
+
+impl Output {
+    /// What was begun is ended.
+    fn give_up(self) {
+        if let Self::Json(traces) = self {
+            traces.give_up();
+        }
+    }
 }
 
 impl Fates for Output {

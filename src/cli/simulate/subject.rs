@@ -1,12 +1,12 @@
 //! One set of policies, and the collector that samples for them.
 
-use super::Args;
 use crate::{
     cli::{
         Exit,
         load::Loaded,
         output::{complain, fail},
     },
+    diagnostics::format::visible,
     index::CollectorId,
     plan::collector::{Effect, RuleId, Sampler},
 };
@@ -19,8 +19,8 @@ pub(super) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    pub(super) fn new(args: &Args, loaded: &'a Loaded) -> Result<Self, Exit> {
-        let id = chosen(args, loaded)?;
+    pub(super) fn new(wanted: Option<&String>, loaded: &'a Loaded) -> Result<Self, Exit> {
+        let id = chosen(wanted, loaded)?;
         let is_compiled = loaded.plan.collectors.get(&id).is_some_and(|plan| !plan.configurations.is_empty());
         let collector = loaded.snapshot.collectors.get(&id).filter(|_| is_compiled);
         let sampler = collector.and_then(|collector| Sampler::new(&loaded.snapshot, collector));
@@ -30,6 +30,12 @@ impl<'a> Subject<'a> {
         if sampler.is_by_connection() {
             complain(&format!(
                 "note: TracingCollector {id} takes namespaces from connections: k8s.namespace.name of the recording stands for them"
+            ));
+        }
+        for policy in sampler.unheard() {
+            complain(&format!(
+                "note: {} takes no part: no service is known that follows it; give the manifests of its workloads too",
+                policy.described()
             ));
         }
         Ok(Self { collector: id, sampler, loaded })
@@ -66,17 +72,17 @@ impl Place {
 }
 
 /// The collector that is meant.
-fn chosen(args: &Args, loaded: &Loaded) -> Result<CollectorId, Exit> {
+fn chosen(wanted: Option<&String>, loaded: &Loaded) -> Result<CollectorId, Exit> {
     let known = &loaded.plan.collectors;
-    if let Some(wanted) = &args.collector {
+    if let Some(wanted) = wanted {
         let Some((namespace, name)) = wanted.split_once('/') else {
-            return Err(fail(&format!("--collector {wanted}: write NAMESPACE/NAME"), Exit::Usage));
+            return Err(fail(&format!("--collector {}: write NAMESPACE/NAME", visible(wanted)), Exit::Usage));
         };
         let id = CollectorId { namespace: namespace.to_owned(), name: name.to_owned() };
         let is_known = known.contains_key(&id);
         return is_known
             .then(|| id.clone())
-            .ok_or_else(|| fail(&format!("TracingCollector {id} is not in the input"), Exit::Findings));
+            .ok_or_else(|| fail(&visible(&format!("TracingCollector {id} is not in the input")), Exit::Findings));
     }
     let used: Vec<_> = known.iter().filter(|(_, plan)| plan.policies > 0).map(|(id, _)| id).collect();
     let all: Vec<_> = known.keys().collect();

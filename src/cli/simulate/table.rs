@@ -12,6 +12,8 @@ use crate::{
 
 /// The most rows of a table; the JSON has all.
 const ROWS: usize = 50;
+/// The most characters of a name.
+const WIDEST: usize = 80;
 /// The most traces that are named one by one.
 const NAMED: usize = 10;
 
@@ -51,7 +53,7 @@ pub(super) fn table(outcome: &Outcome<'_>, style: Style) -> String {
     tallies(&mut text, style, "SERVICES", &["SERVICE"], services.collect());
     let routes = summary.routes.iter().map(|(root, tally)| {
         let route = root.map_or("(no root)", |(_, route)| names.route_of(route).unwrap_or("(others)"));
-        (vec![route.to_owned(), root.map_or_else(|| "-".to_owned(), |(own, _)| service(names, Some(own)))], tally)
+        (vec![cut(route), root.map_or_else(|| "-".to_owned(), |(own, _)| service(names, Some(own)))], tally)
     });
     tallies(&mut text, style, "ROUTES OF ROOTS", &["ROUTE", "SERVICE"], routes.collect());
     rules(&mut text, outcome, style);
@@ -93,7 +95,9 @@ pub(super) fn more(text: &mut String, rows: usize) {
 fn rules(text: &mut String, outcome: &Outcome<'_>, style: Style) {
     heading(text, style, "RULES");
     let mut table = Table::new(&["RULE", "POLICY", "RATIO", "MATCHED", "DECIDED", "KEPT", "WHERE", "NOTE"]);
-    for (id, place) in outcome.subject.rules(outcome.with_head) {
+    let rules: Vec<_> = outcome.subject.rules(outcome.with_head).collect();
+    let all = rules.len();
+    for (id, place) in rules.into_iter().take(ROWS) {
         let rule = outcome.subject.sampler.rule(id);
         let tally = outcome.summary.rules.get(id.index()).copied().unwrap_or_default();
         table.row([
@@ -111,6 +115,7 @@ fn rules(text: &mut String, outcome: &Outcome<'_>, style: Style) {
         ]);
     }
     text.push_str(&table.print("  ", style));
+    more(text, all);
 }
 
 fn policy(rule: &Rule) -> String {
@@ -139,9 +144,11 @@ fn scrubbed(text: &mut String, outcome: &Outcome<'_>, style: Style) {
     }
     heading(text, style, "SCRUBBED");
     let mut table = Table::new(&["ATTRIBUTE", "REMOVED", "CUT"]);
+    let mut scrubbed: Vec<_> = scrubbed.iter().collect();
+    scrubbed.sort_by_key(|(_, count)| Reverse(count.removed + count.cut));
     for (name, count) in scrubbed.iter().take(ROWS) {
         let name = if name.is_empty() { "(others)" } else { name };
-        table.row([name.to_owned(), count.removed.to_string(), count.cut.to_string()]);
+        table.row([cut(name), count.removed.to_string(), count.cut.to_string()]);
     }
     text.push_str(&table.print("  ", style));
     more(text, scrubbed.len());
@@ -157,6 +164,7 @@ fn timing(text: &mut String, outcome: &Outcome<'_>, style: Style) {
     for (count, why) in [
         (summary.spread, format!("spans end more than {wait}s apart (decisionWait)")),
         (summary.late, "spans come after the decision, for more traces are open than tracesInMemory".to_owned()),
+        (summary.crowded, "more traces are open than tracesInMemory: the collector loses some of them".to_owned()),
     ] {
         if count > 0 {
             say(text, format!("  {why}: {count}"));
@@ -164,10 +172,10 @@ fn timing(text: &mut String, outcome: &Outcome<'_>, style: Style) {
     }
     for (id, timing) in summary.timed.iter().take(NAMED) {
         let id = super::json::hex(id);
-        let word = if *timing == Timing::Late { "late spans" } else { "spread" };
+        let word = if *timing == Timing::Late { "late spans" } else { timing.as_str() };
         say(text, format!("    {id}  {word}"));
     }
-    let named = summary.spread + summary.late;
+    let named = summary.spread + summary.late + summary.crowded;
     if named > NAMED as u64 {
         say(text, format!("    {} more (-o json has all)", named - NAMED as u64));
     }
@@ -182,13 +190,21 @@ pub(super) fn service(names: &Names, number: Option<Number>) -> String {
 pub(super) fn service_words(service: Option<&ServiceName>) -> String {
     let Some(service) = service else { return "(others)".to_owned() };
     let part = |part: &Option<String>| part.clone().unwrap_or_else(|| "?".to_owned());
-    format!("{}/{}", part(&service.namespace), part(&service.name))
+    cut(&format!("{}/{}", part(&service.namespace), part(&service.name)))
 }
 
 /// Rounded down: only what is all is 100 %.
 pub(super) fn percent(part: u64, all: u64) -> String {
     let tenths = (u128::from(part) * 1_000).checked_div(all.into()).unwrap_or_default();
     format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
+/// What a table has room for; the JSON has all of it.
+pub(super) fn cut(text: &str) -> String {
+    match text.char_indices().nth(WIDEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 /// A size that people can read.
@@ -201,6 +217,7 @@ pub(super) fn bytes(count: u64) -> String {
         0..1_000 => format!("{count} B"),
         1_000..1_000_000 => scaled(1_000, "kB"),
         1_000_000..1_000_000_000 => scaled(1_000_000, "MB"),
-        _ => scaled(1_000_000_000, "GB"),
+        1_000_000_000..1_000_000_000_000 => scaled(1_000_000_000, "GB"),
+        _ => scaled(1_000_000_000_000, "TB"),
     }
 }

@@ -59,6 +59,11 @@ impl Traces {
         });
     }
 
+    /// What was begun is ended, without a summary.
+    pub(super) fn give_up(self) {
+        self.list.give_up();
+    }
+
     pub(super) fn end(self, both: &Both<'_>) -> Exit {
         let all = both.turns();
         let rules = both.comparison.turns.iter().map(|((old, new), turn)| {

@@ -6,7 +6,7 @@ use super::{
     super::{
         json::{Rule, Rules, hex},
         subject::Subject,
-        table::{bytes, heading, more, percent, service, service_words},
+        table::{bytes, cut, heading, more, percent, service, service_words},
     },
     Both, Tallies,
 };
@@ -48,7 +48,7 @@ impl Traces {
         };
         self.first.push([
             hex(pair.id),
-            route.to_owned(),
+            cut(route),
             own,
             side(old.kept, of_old, old.rule),
             side(new.kept, of_new, new.rule),
@@ -87,7 +87,7 @@ impl Traces {
         let routes = both.routes().into_iter().map(|(root, tallies)| {
             let names = root.map_or_else(
                 || vec!["(no root)".to_owned(), "-".to_owned()],
-                |(own, route)| vec![route.unwrap_or_else(|| "(others)".to_owned()), service_words(own.as_ref())],
+                |(own, route)| vec![cut(&route.unwrap_or_else(|| "(others)".to_owned())), service_words(own.as_ref())],
             );
             (names, tallies)
         });

@@ -47,15 +47,16 @@ function bar(kept, all) {
   return make("span", { class: "bar", "aria-hidden": "true" }, inner);
 }
 
-const shareCell = (kept, all) => make("td", { class: "share" }, make("div", {}, bar(kept, all), percent(kept, all)));
+const shareCell = (kept, all) => make("td", { class: "share" }, make("div", {}, bar(kept, all), make("span", {}, percent(kept, all))));
 const numberCell = (value) => make("td", { class: "number" }, value === null ? "–" : number(value));
 const textCell = (text, kind) => make("td", { class: kind || "" }, text);
+const headCell = (text, kind) => make("th", { scope: "row", class: "name " + (kind || "") }, text);
 
 function table(id, caption, heads, rows, more) {
   const head = heads.map(([name, kind]) => make("th", { scope: "col", class: kind || "" }, name));
   const body = rows.length > 0 ? rows : [make("tr", {}, make("td", { colspan: heads.length, class: "soft" }, "none"))];
   const hint = more > 0 ? make("p", { class: "soft" }, number(more) + " more are in -o json") : null;
-  return make("div", { class: "scroll" },
+  return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     make("table", { id }, make("caption", {}, caption), make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body)), hint);
 }
 
@@ -66,12 +67,12 @@ function counted(row) {
   return { traces, kept, spansKept: null, bytesKept: null };
 }
 
-const isOfService = (label) => chosen.service === "" || label === chosen.service;
+const isOfService = (row) => chosen.service === "" || String(row.key) === chosen.service;
 
 function tallies(rows, names) {
-  const shown = rows.map((row) => [row, counted(row)]).filter(([row, count]) => isOfService(row.label) && (chosen.rule === "" || count.traces > 0));
+  const shown = rows.map((row) => [row, counted(row)]).filter(([row, count]) => isOfService(row) && (chosen.rule === "" || count.traces > 0));
   return shown.map(([row, count]) => make("tr", {},
-    ...names(row).map((name) => textCell(name)), numberCell(count.traces), numberCell(count.kept), shareCell(count.kept, count.traces),
+    ...names(row).map((name, at) => (at === 0 ? headCell(name) : textCell(name, "name"))), numberCell(count.traces), numberCell(count.kept), shareCell(count.kept, count.traces),
     numberCell(count.spansKept), textCell(count.bytesKept === null ? "–" : bytes(count.bytesKept), "number")));
 }
 
@@ -83,8 +84,8 @@ function services() {
 }
 
 function routes() {
-  const rows = tallies(data.routes, (row) => [row.route === null ? "(no root)" : row.route, row.label]);
-  return table("routes", "By the root of the trace", [["Route"], ["Service"], ...NUMBERS], rows, data.more.routes);
+  const rows = tallies(data.routes, (row) => [row.name, row.label]);
+  return table("routes", "By the root of the trace; with a service chosen, those that begin in it", [["Route"], ["Service"], ...NUMBERS], rows, data.more.routes);
 }
 
 const where = (rule) => (rule.file === null ? "–" : rule.file + (rule.line === null ? "" : ":" + rule.line));
@@ -96,7 +97,7 @@ function note(rule) {
 }
 
 function rules() {
-  const service = data.services.find((row) => row.label === chosen.service);
+  const service = data.services.find((row) => String(row.key) === chosen.service);
   const rows = data.rules.flatMap((rule, at) => {
     if (chosen.rule !== "" && String(at) !== chosen.rule) return [];
     let { matched, decided, kept } = rule;
@@ -106,7 +107,7 @@ function rules() {
       if (traces === 0 && chosen.rule === "") return [];
     }
     return [make("tr", {},
-      textCell(rule.rule, "mono"), textCell(rule.policy || "the collector"), textCell(rule.ratio === null ? "–" : String(rule.ratio), "number"),
+      headCell(rule.rule, "mono"), textCell(rule.policy || "the collector", "name"), textCell(rule.ratio === null ? "–" : String(rule.ratio), "number"),
       numberCell(matched), numberCell(decided), numberCell(kept), shareCell(kept, decided), textCell(where(rule), "mono"),
       textCell(chosen.service === "" ? note(rule) : ""))];
   });
@@ -115,15 +116,18 @@ function rules() {
 }
 
 function scrubbed() {
-  const rows = data.scrubbed.map((one) => make("tr", {}, textCell(one.attribute === null ? "(others)" : one.attribute, "mono"), numberCell(one.removed), numberCell(one.cut)));
-  return table("scrubbed", "Attributes that never leave the collector, or only cut; values are not in this page", [["Attribute"], ["Removed", "number"], ["Cut", "number"]], rows, 0);
+  const rows = data.scrubbed.map((one) => make("tr", {}, headCell(one.attribute === null ? "(others)" : one.attribute, "mono"), numberCell(one.removed), numberCell(one.cut)));
+  return table("scrubbed", "Of all traces: attributes that never leave the collector, or only cut; values are not in this page", [["Attribute"], ["Removed", "number"], ["Cut", "number"]], rows, 0);
 }
 
-const TIMING = { spread: "its spans end further apart than decisionWait", late: "spans come after the decision" };
+const TIMING = {
+  spread: "its spans end further apart than decisionWait", late: "spans come after the decision",
+  crowded: "more traces are open than tracesInMemory: the collector loses some of them",
+};
 
 function timing() {
-  const rows = data.timed.map((one) => make("tr", {}, textCell(one.traceId, "mono"), textCell(TIMING[one.timing])));
-  return table("timing", "A collector may decide otherwise about these", [["Trace"], ["Why"]], rows, data.more.timed);
+  const rows = data.timed.map((one) => make("tr", {}, headCell(one.traceId, "mono"), textCell(TIMING[one.timing])));
+  return table("timing", "Of all traces: a collector may decide otherwise about these", [["Trace"], ["Why"]], rows, data.more.timed);
 }
 
 // Parents before their children, by the time of their beginning; what hangs together in a circle comes last.
@@ -158,9 +162,9 @@ function timeline(trace) {
     const inner = make("i", { class: span.error ? "failed" : span.recorded ? "" : "unrecorded" });
     inner.style.left = (100 * span.start) / length + "%";
     inner.style.width = (100 * span.duration) / length + "%";
-    const name = make("td", {}, span.name, span.error ? make("span", { class: "error" }, " error") : null, span.recorded ? null : make("span", { class: "soft" }, " not recorded"));
+    const name = make("th", { scope: "row", class: "name" }, span.name, span.error ? make("span", { class: "error" }, " error") : null, span.recorded ? null : make("span", { class: "soft" }, " not recorded"));
     name.style.paddingLeft = Math.min(depth, 20) + "rem";
-    return make("tr", {}, name, textCell(span.service), textCell("+" + duration(span.start), "number"), textCell(duration(span.duration), "number"),
+    return make("tr", {}, name, textCell(span.service, "name"), textCell("+" + duration(span.start), "number"), textCell(duration(span.duration), "number"),
       make("td", {}, make("div", { class: "lane", "aria-hidden": "true" }, inner)));
   });
   const more = trace.more > 0 ? make("p", { class: "soft" }, number(trace.more) + " more spans") : null;
@@ -174,8 +178,8 @@ function example(trace) {
   const fate = trace.kept ? "kept" : "dropped";
   const words = rule.rule + (rule.policy ? " of " + rule.policy : "") + (rule.file === null ? "" : " (" + where(rule) + ")");
   const details = make("details", { "data-trace": trace.traceId },
-    make("summary", {}, make("span", { class: "badge " + fate }, fate), " ", trace.route === null ? "(no root)" : trace.route, " · ",
-      make("span", { class: "soft" }, trace.services.join(", "), " · ", number(trace.spans.length + trace.more), " spans · ", duration(trace.duration), " · by ", words,
+    make("summary", {}, make("span", { class: "badge " + fate }, fate), " ", make("bdi", {}, trace.route === null ? "(no root)" : trace.route), " · ",
+      make("span", { class: "soft" }, make("bdi", {}, trace.services.map(([, label]) => label).join(", ")), " · ", number(trace.spans.length + trace.more), " spans · ", duration(trace.duration), " · by ", words,
         trace.timing ? " · depends on timing" : ""), " ", make("code", {}, trace.traceId)));
   details.addEventListener("toggle", () => {
     if (details.open && details.childElementCount === 1) details.append(timeline(trace));
@@ -187,18 +191,18 @@ const FATES = [["", "All"], ["kept", "Kept"], ["dropped", "Dropped"]];
 
 function examples() {
   const isMeant = (trace) =>
-    (chosen.service === "" || trace.services.includes(chosen.service)) &&
+    (chosen.service === "" || trace.services.some(([key]) => String(key) === chosen.service)) &&
     (chosen.rule === "" || String(trace.ruleAt) === chosen.rule) &&
     (chosen.fate === "" || (chosen.fate === "kept") === trace.kept);
   const meant = data.examples.filter(isMeant);
   const buttons = FATES.map(([fate, name]) =>
     make("button", { type: "button", "aria-pressed": String(chosen.fate === fate), "data-fate": fate, onclick: () => choose("fate", fate) }, name));
-  return make("section", { id: "examples" }, make("p", {}, ...buttons.flatMap((button) => [button, " "])),
-    make("p", { class: "soft" }, number(meant.length) + " examples: the first ones of each rule and service"), ...meant.map(example));
+  return make("section", { id: "examples" }, make("p", { role: "group", "aria-label": "Which examples" }, ...buttons.flatMap((button) => [button, " "])),
+    make("p", { class: "soft", role: "status" }, number(meant.length) + " examples: the first ones of each rule and service"), ...meant.map(example));
 }
 
 function total() {
-  const service = data.services.find((row) => row.label === chosen.service);
+  const service = data.services.find((row) => String(row.key) === chosen.service);
   if (chosen.service !== "") return service ? counted(service) : { traces: 0, kept: 0 };
   if (chosen.rule !== "") return { traces: data.rules[Number(chosen.rule)].decided, kept: data.rules[Number(chosen.rule)].kept };
   return data.summary;
@@ -247,7 +251,7 @@ function begin() {
   const all = data.summary;
   const from = "Recordings: " + data.recordings.join(", ") + (data.withHead ? ". Head sampling is applied first: " + number(all.notRecorded) + " traces are not recorded." : ".");
   const unread = all.malformed > 0 ? make("p", { class: "error" }, number(all.malformed) + " parts of the recording cannot be read") : null;
-  const names = data.services.map((row) => [row.label, row.label]);
+  const names = data.services.map((row) => [String(row.key), row.label]);
   const ruleNames = data.rules.map((rule, at) => [String(at), rule.rule + " · " + (rule.policy || "the collector")]);
   document.title = "What TracingCollector " + all.collector + " would keep";
   fill(document.getElementById("page"),
