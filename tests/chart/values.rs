@@ -120,6 +120,19 @@ fn every_value_of_the_pods_surroundings_arrives() {
 }
 
 #[test]
+fn everything_moves_to_another_namespace() {
+    let objects = render(&["--set", "namespaceOverride=elsewhere,webhook.certManager.enabled=true"]);
+    let text = Value::from(objects.clone()).to_string();
+    assert!(!text.contains("tracesteward-system"), "names and references follow");
+    for object in objects.iter().filter(|object| object["metadata"]["namespace"].is_string()) {
+        assert_eq!(object["metadata"]["namespace"], "elsewhere", "{}", identity(object));
+    }
+    let policy = json!([{"namespace": "elsewhere", "enabled": false}]).to_string();
+    let said = refused(&["--set", "namespaceOverride=elsewhere", "--set-json", &format!("defaultPolicies={policy}")]);
+    assert!(said.contains("TRC0127"), "{said}");
+}
+
+#[test]
 fn a_registry_of_all_charts_wins() {
     let values = "global.imageRegistry=mirror.example.com,global.imagePullSecrets[0].name=a,imagePullSecrets[0].name=b";
     let objects = render(&["--set", values]);
