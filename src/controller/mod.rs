@@ -143,7 +143,7 @@ impl Controller {
         let sources = sources(&options.watch_namespaces);
         let mut index = Index::new(options.own_namespace.clone(), sources.iter().cloned());
         index.update(Change::Hook(hook(options)));
-        options.metrics.know_controllers(&measure::CONTROLLERS);
+        options.metrics.know_controllers(&measure::CONTROLLERS, i64::try_from(CONCURRENCY).unwrap_or(i64::MAX));
         let context = Context {
             events: Events::new(&writer, options.instance.clone()),
             client,
@@ -274,6 +274,7 @@ impl Controller {
                 // A panic in one reconcile must not end the others; its key is tried again.
                 tracing::error!(%error, "a reconcile panicked");
                 if let Some(key) = keys.remove(&error.id()) {
+                    self.context.metrics.panicked(key.controller());
                     self.ended(&key, false, queue, leads);
                     queue.finished(&key, Outcome::Failed);
                 }
