@@ -35,7 +35,7 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-use super::metrics::Metrics;
+use super::{metrics::Metrics, sampler::Quiet};
 
 /// How long the end of the process waits for the last spans to go out.
 const LAST: Duration = Duration::from_secs(2);
@@ -92,7 +92,7 @@ pub(super) fn provider(metrics: &Arc<Metrics>) -> (SdkTracerProvider, Export, Op
     let (sender, queue) = mpsc::channel(limits.queue);
     let (stop, stopping) = oneshot::channel();
     let worker = tokio::spawn(send(queue, exporter, limits, Arc::clone(metrics), stopping));
-    let builder = SdkTracerProvider::builder().with_resource(resource);
+    let builder = SdkTracerProvider::builder().with_resource(resource).with_sampler(Quiet::from_environment());
     let provider = builder.with_span_processor(Bounded { queue: sender, metrics: Arc::clone(metrics) }).build();
     (provider, Export(Some(Running { stop, worker })), None)
 }

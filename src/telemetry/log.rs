@@ -1,6 +1,6 @@
 //! Lines of JSON that say which trace, and which request, they belong to.
 
-use std::fmt;
+use std::{fmt, panic::PanicHookInfo};
 
 use opentelemetry::{Context as OtelContext, trace::TraceContextExt};
 use serde_json::{Map, Value};
@@ -11,6 +11,7 @@ use tracing::{
 };
 use tracing_subscriber::{
     Layer,
+    field::RecordFields,
     fmt::{
         FmtContext, FormatEvent, FormatFields,
         format::{Format, Json as Plain, Writer},
@@ -97,6 +98,48 @@ where
     }
 }
 
+/// Fields as people read them: without those that are there for spans alone.
+pub(super) struct Text;
+
+impl<'writer> FormatFields<'writer> for Text {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut said = Said { writer, is_first: true, result: Ok(()) };
+        fields.record(&mut said);
+        said.result
+    }
+}
+
+struct Said<'writer> {
+    writer: Writer<'writer>,
+    is_first: bool,
+    result: fmt::Result,
+}
+
+impl Said<'_> {
+    fn say(&mut self, text: fmt::Arguments<'_>) {
+        let gap = if std::mem::take(&mut self.is_first) { "" } else { " " };
+        self.result = self.result.and_then(|()| write!(self.writer, "{gap}{text}"));
+    }
+}
+
+impl Visit for Said<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.say(format_args!("{value:?}")),
+            name if ["otel.", "http.", "url.", "log."].iter().any(|prefix| name.starts_with(prefix)) => {}
+            name => self.say(format_args!("{name}={value:?}")),
+        }
+    }
+}
+
+/// A panic as a line like any other, with the ids of what it happened in.
+pub(super) fn panicked(panic: &PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    let said = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref().map(String::as_str));
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(said, place, "panicked");
+}
+
 /// The ids of the innermost span, and what its spans carry; nothing outside of spans.
 fn whose<S, N>(context: &FmtContext<'_, S, N>) -> Map<String, Value>
 where
@@ -122,4 +165,98 @@ where
         whose.entry("request_id").or_insert(trace);
     }
     whose
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use opentelemetry::trace::TracerProvider;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+    use tracing_subscriber::{
+        fmt::{self, MakeWriter, format::JsonFields},
+        layer::SubscriberExt,
+        registry,
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    impl Lines {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    /// What is written about this, as JSON and as text.
+    fn written(say: impl Fn()) -> (String, String) {
+        let (json, text) = (Lines::default(), Lines::default());
+        let provider = SdkTracerProvider::builder().build();
+        let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        let lines = fmt::layer().with_writer(json.clone()).fmt_fields(JsonFields::new()).event_format(Json::default());
+        let people = fmt::layer().with_writer(text.clone()).with_ansi(false).without_time().fmt_fields(Text);
+        tracing::subscriber::with_default(registry().with(spans).with(Carry).with(lines).with(people), say);
+        (json.text(), text.text())
+    }
+
+    #[test]
+    fn a_line_has_the_ids_of_its_innermost_span_and_what_all_of_them_carry() {
+        let (json, text) = written(|| {
+            let outer =
+                tracing::info_span!("request", otel.kind = "server", request_id = "r-1", uid = tracing::field::Empty);
+            let _outer = outer.enter();
+            outer.record("uid", "u-1");
+            let inner = tracing::info_span!("inner", http.route = "/a", other = 1);
+            let _inner = inner.enter();
+            tracing::info!(a = 1, "hello \"you\"");
+            tracing::info!(uid = "its own", "twice");
+        });
+        let lines: Vec<_> = json.lines().collect();
+        let first: Map<String, Value> = serde_json::from_str(lines[0]).unwrap();
+        let mut keys: Vec<_> = first.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        let expected = "a level message request_id span_id target timestamp trace_flags trace_id uid";
+        assert_eq!(keys.join(" "), expected, "{json}");
+        let said = ["message", "request_id", "uid", "trace_flags"].map(|key| first[key].as_str().unwrap_or_default());
+        assert_eq!(said, ["hello \"you\"", "r-1", "u-1", "01"]);
+        assert_eq!((lines[1].matches("\"uid\":").count(), lines[1].contains("its own")), (1, true), "{json}");
+        let expected = "request{request_id=\"r-1\" uid=\"u-1\"}:inner{other=1}: tracesteward::telemetry::log::tests: hello \"you\" a=1\n";
+        assert!(text.contains(expected), "{text}");
+    }
+
+    #[test]
+    fn a_reconcile_is_known_by_its_trace_and_what_is_in_no_span_has_no_ids() {
+        let (json, _) = written(|| {
+            tracing::info_span!("reconcile", controller = "policy").in_scope(|| tracing::info!("within"));
+            tracing::info!("without");
+        });
+        let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(lines[0]["trace_id"].is_string(), "{json}");
+        assert_eq!((&lines[0]["request_id"], &lines[0]["controller"]), (&lines[0]["trace_id"], &"policy".into()));
+        assert!(["trace_id", "request_id", "controller"].iter().all(|key| lines[1].get(key).is_none()), "{json}");
+    }
 }

@@ -7,6 +7,7 @@ mod export;
 pub mod level;
 mod log;
 pub mod metrics;
+mod sampler;
 pub mod trace;
 
 use std::{io::IsTerminal, sync::Arc};
@@ -64,12 +65,13 @@ pub fn start(format: LogFormat, level: &str, metrics: &Arc<Metrics>) -> Result<T
     let terminal = std::io::stderr().is_terminal();
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = if format == LogFormat::Text || (format == LogFormat::Auto && terminal) {
-        lines.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none()).boxed()
+        lines.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none()).fmt_fields(log::Text).boxed()
     } else {
         lines.fmt_fields(JsonFields::new()).event_format(log::Json::default()).boxed()
     };
     // The spans come first: they are entered before a line asks for their ids.
     tracing_subscriber::registry().with(spans).with(log::Carry).with(lines.with_filter(filter)).init();
+    std::panic::set_hook(Box::new(log::panicked));
     if let Some(trouble) = trouble {
         tracing::warn!(trouble, "spans are not exported");
     }

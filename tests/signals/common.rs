@@ -8,7 +8,7 @@ use crate::support::certs::mount;
 use crate::support::http::{Answer, send};
 use crate::support::https::{Caller, review};
 use crate::support::process::free_port;
-use crate::support::{Operator, Scrape};
+use crate::support::{Operator, Proxy, Scrape};
 
 /// Ids of a caller, as `traceparent` has them.
 pub(crate) const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -28,12 +28,21 @@ pub(crate) struct Subject {
 impl Subject {
     /// Starts it and waits until it is ready.
     pub(crate) async fn start(world: &World<'_>, environment: &[(&str, &str)], extra: &[&str]) -> Self {
+        Self::spawned(extra, |args| world.spawn_with(environment, args)).await
+    }
+
+    /// The same with the API server behind a proxy.
+    pub(crate) async fn behind(world: &World<'_>, proxy: &Proxy, extra: &[&str]) -> Self {
+        Self::spawned(extra, |args| world.spawn_behind(proxy, args)).await
+    }
+
+    async fn spawned(extra: &[&str], spawn: impl FnOnce(&[&str]) -> Operator) -> Self {
         let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
         let bundle = mount(folder.path());
         let certificates = format!("--webhook-cert-dir={}", folder.path().display());
         let address = format!("--webhook-address=127.0.0.1:{port}");
         let args: Vec<&str> = [certificates.as_str(), &address].into_iter().chain(extra.iter().copied()).collect();
-        let mut operator = world.spawn_with(environment, &args);
+        let mut operator = spawn(&args);
         operator.wait_ready().await;
         Self { operator, webhook: Caller::new(port, &bundle), _folder: folder }
     }

@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::common::{Subject, TRACE, traceparent};
-use crate::fixtures::{World, shared};
+use super::common::{PARENT, Subject, TRACE, traceparent};
+use crate::fixtures::{World, policy, shared, traced, workload};
+use crate::support::Proxy;
 use crate::support::http::Answer;
+use crate::support::proxy::{Fault, What};
 
 fn id(answer: &Answer) -> String {
     answer.header("x-request-id").unwrap_or_else(|| panic!("no id: {}", answer.headers)).to_owned()
@@ -78,4 +80,42 @@ fn problems(subject: &Subject) {
         assert!(body["title"].is_string() && body["detail"].is_string(), "{body}");
         assert_eq!(answer.header("content-length"), Some(answer.body.len().to_string().as_str()), "{line}");
     }
+}
+
+#[tokio::test]
+async fn the_api_server_is_told_whose_request_it_is_and_readiness_says_that_it_is_away() {
+    let plane = shared().await;
+    let world = World::new(plane, "away").await;
+    let proxy = Proxy::start(plane);
+    let subject = Subject::behind(&world, &proxy, &[]).await;
+    let parent = traceparent();
+    assert_eq!(subject.send("GET /readyz", &[("traceparent", &parent), ("tracestate", "a=b")], "").status, 200);
+    let traces = proxy.traces();
+    let below = traces.iter().find(|(line, trace)| line == "GET /version" && trace.contains(TRACE));
+    let (_, below) = below.unwrap_or_else(|| panic!("{traces:?}"));
+    assert!(below.ends_with("-01") && !below.contains(PARENT), "a span of its own below the caller's: {below}");
+    world.apply(&workload("Deployment", "web", &json!([])));
+    world.apply(&policy("all", &traced(0.5)));
+    world.settled("all", "True/Ready", "matched=1 injected=1").await;
+    let written = subject.lines("message", "written");
+    let trace = written[0]["trace_id"].as_str().unwrap();
+    let traces = proxy.traces();
+    let is_write =
+        |(line, of): &(String, String)| line.starts_with("PATCH ") && line.contains("/web?") && of.contains(trace);
+    assert!(traces.iter().any(is_write), "{trace}: {traces:?}");
+    assert!(traces.iter().all(|(line, _)| !line.contains("watch=true")), "watches belong to nobody: {traces:?}");
+
+    proxy.set(Fault::Refuse { status: 403, retry_after: None, what: What::All, one_in: 1 });
+    let answer = subject.send("GET /readyz", &[("X-Request-ID", "away")], "");
+    assert_eq!((answer.status, answer.header("content-type")), (503, Some("application/problem+json")));
+    let body: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((&body["code"], &body["ready"], &body["instance"]), (&json!("NotReady"), &json!(false), &json!("away")));
+    let probes: Vec<_> =
+        body["probes"].as_array().unwrap().iter().map(|probe| (&probe["name"], &probe["ok"])).collect();
+    let expected = [("caches", true), ("api-server", false), ("webhook-certificate", true)]
+        .map(|(name, ok)| (json!(name), json!(ok)));
+    assert_eq!(probes, expected.each_ref().map(|(name, ok)| (name, ok)));
+    assert_eq!(subject.send("GET /healthz", &[], "").status, 200, "it is alive all the same");
+    proxy.clear();
+    assert_eq!(subject.send("GET /readyz", &[], "").status, 200);
 }

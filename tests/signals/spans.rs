@@ -82,9 +82,12 @@ async fn a_request_and_a_reconcile_are_followed_through_logs_and_spans() {
         assert_eq!(find(&resource, key), Some(&Value::StringValue(value.to_owned())), "{key}");
     }
     // A span that ended last goes out before the process ends.
-    subject.send("GET /healthz", &[("X-Request-ID", "last")], "");
+    subject.send("GET /healthz", &[("X-Request-ID", "last"), ("traceparent", &parent)], "");
+    subject.send("GET /healthz", &[("X-Request-ID", "a probe")], "");
     assert!(subject.operator.stop().success());
-    assert!(backend.spans().iter().any(|span| says(span, "request_id", "last")));
+    let spans = backend.spans();
+    assert!(spans.iter().any(|span| says(span, "request_id", "last")));
+    assert!(!spans.iter().any(|span| says(span, "request_id", "a probe")), "nobody wants to see every probe");
 }
 
 #[tokio::test]
