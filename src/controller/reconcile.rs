@@ -52,7 +52,7 @@ pub(super) async fn reconcile(context: Arc<Context>, key: Key) -> Reconciled {
         otel.name = format!("reconcile {controller}"),
         otel.status_code = Empty,
         controller,
-        key = ?key,
+        tracesteward.key = ?key,
     );
     measured(context, key).instrument(span).await
 }

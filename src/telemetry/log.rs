@@ -98,6 +98,15 @@ where
     }
 }
 
+/// The fields of spans are in no line of JSON as they are.
+pub(super) struct Unsaid;
+
+impl<'writer> FormatFields<'writer> for Unsaid {
+    fn format_fields<R: RecordFields>(&self, _: Writer<'writer>, _: R) -> fmt::Result {
+        Ok(())
+    }
+}
+
 /// Fields as people read them: without those that are there for spans alone.
 pub(super) struct Text;
 
@@ -126,7 +135,9 @@ impl Visit for Said<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
             "message" => self.say(format_args!("{value:?}")),
-            name if ["otel.", "http.", "url.", "log."].iter().any(|prefix| name.starts_with(prefix)) => {}
+            name if ["otel.", "http.", "url.", "tracesteward.", "log."]
+                .iter()
+                .any(|prefix| name.starts_with(prefix)) => {}
             name => self.say(format_args!("{name}={value:?}")),
         }
     }
@@ -171,13 +182,13 @@ where
 mod tests {
     use std::{
         io,
-        sync::{Arc, Mutex},
+        sync::{Arc, Mutex, PoisonError},
     };
 
     use opentelemetry::trace::TracerProvider;
     use opentelemetry_sdk::trace::SdkTracerProvider;
     use tracing_subscriber::{
-        fmt::{self, MakeWriter, format::JsonFields},
+        fmt::{self, MakeWriter},
         layer::SubscriberExt,
         registry,
     };
@@ -189,7 +200,7 @@ mod tests {
 
     impl io::Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
@@ -217,7 +228,7 @@ mod tests {
         let (json, text) = (Lines::default(), Lines::default());
         let provider = SdkTracerProvider::builder().build();
         let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
-        let lines = fmt::layer().with_writer(json.clone()).fmt_fields(JsonFields::new()).event_format(Json::default());
+        let lines = fmt::layer().with_writer(json.clone()).fmt_fields(Unsaid).event_format(Json::default());
         let people = fmt::layer().with_writer(text.clone()).with_ansi(false).without_time().fmt_fields(Text);
         tracing::subscriber::with_default(registry().with(spans).with(Carry).with(lines).with(people), say);
         (json.text(), text.text())

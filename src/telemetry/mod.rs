@@ -15,13 +15,7 @@ use std::{io::IsTerminal, sync::Arc};
 use clap::ValueEnum;
 use opentelemetry::trace::TracerProvider;
 use tracing::{Level, Metadata};
-use tracing_subscriber::{
-    Layer,
-    filter::filter_fn,
-    fmt::{self, format::JsonFields},
-    layer::SubscriberExt,
-    util::SubscriberInitExt,
-};
+use tracing_subscriber::{Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 pub use export::Export;
 use level::{LevelError, LogLevel};
@@ -67,7 +61,7 @@ pub fn start(format: LogFormat, level: &str, metrics: &Arc<Metrics>) -> Result<T
     let lines = if format == LogFormat::Text || (format == LogFormat::Auto && terminal) {
         lines.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none()).fmt_fields(log::Text).boxed()
     } else {
-        lines.fmt_fields(JsonFields::new()).event_format(log::Json::default()).boxed()
+        lines.fmt_fields(log::Unsaid).event_format(log::Json::default()).boxed()
     };
     // The spans come first: they are entered before a line asks for their ids.
     tracing_subscriber::registry().with(spans).with(log::Carry).with(lines.with_filter(filter)).init();

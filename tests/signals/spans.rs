@@ -30,6 +30,8 @@ async fn a_request_and_a_reconcile_are_followed_through_logs_and_spans() {
     let environment = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
         ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=platform"),
         ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,service.name=not-this"),
         ("OTEL_SERVICE_NAME", "steward"),
     ];
@@ -81,6 +83,13 @@ async fn a_request_and_a_reconcile_are_followed_through_logs_and_spans() {
     for (key, value) in expected {
         assert_eq!(find(&resource, key), Some(&Value::StringValue(value.to_owned())), "{key}");
     }
+    backend.with(|received| {
+        let headers = &received[0].headers;
+        assert_eq!(
+            (&headers["content-encoding"], &headers["x-tenant"]),
+            (&"gzip".parse().unwrap(), &"platform".parse().unwrap())
+        );
+    });
     // A span that ended last goes out before the process ends.
     subject.send("GET /healthz", &[("X-Request-ID", "last"), ("traceparent", &parent)], "");
     subject.send("GET /healthz", &[("X-Request-ID", "a probe")], "");
