@@ -244,3 +244,48 @@ fn too_large() -> Problem {
     let detail = format!("the body has more than {} MiB", BODY >> 20);
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge", detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use serde_json::json;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::telemetry::metrics::Census;
+
+    struct Panicking;
+
+    impl Injector for Panicking {
+        fn inject(&self, _: &str, _: &Value) -> Vec<Value> {
+            panic!("a fault")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_and_counted_and_ends_nothing() {
+        let metrics = Arc::new(Metrics::default());
+        let routes = routes(None, Arc::new(Panicking), Arc::clone(&metrics));
+        let review = json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": {"uid": "u", "kind": {"group": "", "kind": "Pod"}, "operation": "CREATE", "namespace": "team", "object": {}},
+        });
+        for (path, status) in [(INJECT, 500), (INJECT, 500), (REPAIR, 200)] {
+            let request = HttpRequest::post(path).body(Body::from(review.to_string())).unwrap();
+            let answer = routes.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), status, "{path}");
+            if status == 500 {
+                let body: Value = serde_json::from_slice(&to_bytes(answer.into_body(), BODY).await.unwrap()).unwrap();
+                assert_eq!((&body["code"], body["instance"].is_string()), (&json!("Panic"), true), "{body}");
+            }
+        }
+        let text = metrics.text(&Census::default()).unwrap();
+        for line in [
+            "controller_runtime_webhook_panics_total{webhook=\"/inject\"} 2\n",
+            "controller_runtime_webhook_requests_total{code=\"500\",webhook=\"/inject\"} 2\n",
+            "controller_runtime_webhook_requests_in_flight{webhook=\"/inject\"} 0\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+    }
+}

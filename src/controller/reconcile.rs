@@ -35,11 +35,13 @@ pub(super) struct Reconciled {
     pub(super) absolved: Option<(WorkloadId, i64)>,
     /// What is to be said about it.
     pub(super) announcement: Option<Announcement>,
+    /// The trace that all of it belongs to.
+    pub(super) span: Span,
 }
 
 impl Reconciled {
     pub(super) fn new(outcome: Outcome, changes: impl IntoIterator<Item = Change>) -> Self {
-        Self { outcome, changes: changes.into_iter().collect(), absolved: None, announcement: None }
+        Self { outcome, changes: changes.into_iter().collect(), absolved: None, announcement: None, span: Span::none() }
     }
 }
 
@@ -54,7 +56,8 @@ pub(super) async fn reconcile(context: Arc<Context>, key: Key) -> Reconciled {
         controller,
         tracesteward.key = ?key,
     );
-    measured(context, key).instrument(span).await
+    let reconciled = measured(context, key).instrument(span.clone()).await;
+    Reconciled { span, ..reconciled }
 }
 
 async fn measured(context: Arc<Context>, key: Key) -> Reconciled {

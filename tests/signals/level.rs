@@ -55,6 +55,10 @@ async fn the_log_level_is_changed_from_within_the_pod_alone() {
     );
     assert_eq!(subject.send("GET /log-level", &[], "").body, r#"{"level":"tracesteward=debug,kube=warn"}"#);
 
+    // A warning has the ids of its request where nothing below warnings is logged.
+    assert_eq!(subject.send("PUT /log-level", &[("X-Request-ID", "quiet")], "warn").status, 200);
+    let warnings = subject.lines("request_id", "quiet");
+    assert_eq!((warnings.len(), warnings[0]["trace_id"].is_string()), (1, true), "{warnings:?}");
     assert_eq!(subject.send("PUT /log-level", &[], "error").status, 200);
     let before = answered(&subject);
     subject.send("GET /healthz", &[], "");

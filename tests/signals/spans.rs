@@ -73,6 +73,11 @@ async fn a_request_and_a_reconcile_are_followed_through_logs_and_spans() {
     assert!(reconcile.events.iter().any(|event| event.name == "written"), "{:?}", reconcile.events);
     let patch = arrived(&backend, "the write", |span| span.parent_span_id == reconcile.span_id).await;
     assert_eq!(patch.name, "PATCH");
+    let event = |span: &Span| span.parent_span_id == reconcile.span_id && span.name == "event";
+    let event = arrived(&backend, "the Event, which is written afterwards", event).await;
+    assert!(event.end_time_unix_nano > reconcile.end_time_unix_nano, "the reconcile does not wait for it");
+    let post = arrived(&backend, "its write", |span| span.parent_span_id == event.span_id).await;
+    assert_eq!((post.name.as_str(), post.trace_id), ("POST", reconcile.trace_id));
 
     let resource = backend.resource_spans()[0].resource.clone().unwrap().attributes;
     let expected = [
