@@ -10,7 +10,7 @@ BUILT := $(or $(CARGO_TARGET_DIR),target)/debug
 # What the tests need; a node (`make e2e`) needs the others too.
 PLANE := etcd kube-apiserver kube-controller-manager kubectl
 # What `make generate` writes, and `make verify` compares with what is committed.
-GENERATED := crds charts/tracesteward/files/crds charts/tracesteward/charts/crds/crds config/default/install.yaml docs/codes
+GENERATED := crds charts/tracesteward/files/crds charts/tracesteward/charts/crds/crds charts/tracesteward/README.md config/default/install.yaml config/namespaced/install.yaml docs/codes
 
 .PHONY: help
 help: ## print this table
@@ -23,8 +23,12 @@ tools: ## build the components that the tests run, from pinned Go modules and Py
 
 .PHONY: test-tools
 test-tools:
-	@e2e/tools/build.sh $(TOOLS) $(PLANE) helm otelcol kwok
+	@e2e/tools/build.sh $(TOOLS) $(PLANE) helm otelcol kwok promtool
 	@e2e/python/build.sh $(TOOLS)/../python
+
+.PHONY: browser
+browser:
+	@e2e/packages.sh browser
 
 .PHONY: fmt
 fmt: ## format the code
@@ -37,18 +41,25 @@ lint: ## check the format and run clippy; warnings are errors
 	$(CARGO) clippy --locked --test scale -- -D warnings
 
 .PHONY: test
-test: test-tools ## run the tests: pure ones, and those against a real control plane
+test: test-tools browser ## run the tests: pure ones, and those against a real control plane
 	$(CARGO) test --locked
 
+# `make conformance CASES=100` for a first look
+.PHONY: conformance
+conformance: test-tools ## compare with the real collector in ten times as many random cases (half an hour); CASES=500
+	TRACESTEWARD_CASES=$(or $(CASES),500) $(CARGO) test --locked --test simulate --test conformance
+
 .PHONY: generate
-generate: test-tools ## write what is generated: the CRDs, their copies in the chart, the kustomize base, the pages of the codes
+generate: test-tools ## write what is generated: the CRDs, their copies in the chart, its tables of values, the kustomize base, the pages of the codes
 	$(CARGO) run --locked --quiet -- crds --output crds
 	@rm -f charts/tracesteward/files/crds/*.yaml charts/tracesteward/charts/crds/crds/*.yaml
 	cp crds/*.yaml charts/tracesteward/files/crds/
 	cp crds/*.yaml charts/tracesteward/charts/crds/crds/
-	$(TOOLS)/helm template tracesteward charts/tracesteward --namespace tracesteward-system > config/default/install.yaml
+	$(TOOLS)/helm template tracesteward charts/tracesteward --namespace tracesteward-system --skip-tests > config/default/install.yaml
+	$(TOOLS)/helm template tracesteward charts/tracesteward --namespace tracesteward-system --skip-tests --values charts/tracesteward/ci/namespaced-values.yaml > config/namespaced/install.yaml
 	@rm -f docs/codes/*.md
 	$(CARGO) run --locked --quiet -- docs --output docs/codes
+	TRACESTEWARD_UPDATE=1 $(CARGO) test --locked --quiet --test chart -- tables_of_the_readme
 
 .PHONY: verify
 verify: generate ## fail where what is generated differs from what is committed
@@ -66,6 +77,14 @@ deny: ## check dependencies: bans, licences, sources
 .PHONY: deny-advisories
 deny-advisories: ## check dependencies against the RustSec advisories (fetched from GitHub)
 	$(CARGO) deny --locked check advisories
+
+.PHONY: audit
+audit: ## check dependencies against the RustSec advisories with cargo audit (fetched from GitHub)
+	$(CARGO) audit --deny yanked
+
+.PHONY: image
+image: ## build the image tracesteward:local (Docker)
+	docker build --tag tracesteward:local .
 
 .PHONY: bench
 bench: ## run the benchmarks
@@ -88,7 +107,7 @@ demo: ## show the main job, from an empty control plane
 .PHONY: e2e
 e2e: ## run the flows on a real node of its own (root), or on the cluster of E2E_KUBECONFIG; FLOW=name, KEEP=1
 ifndef E2E_KUBECONFIG
-	@e2e/packages.sh
+	@e2e/packages.sh node
 endif
 	@e2e/tools/build.sh $(TOOLS)
 	$(CARGO) build --locked --bin tracesteward --example e2e

@@ -29,7 +29,8 @@ pub(crate) async fn install(cluster: &Cluster) -> Result<(), String> {
     cluster.wait_for_rollout(NAMESPACE, DEPLOYMENT, TIMEOUT).await?;
     // Applied by the operator itself, once it leads.
     let webhook = ADMISSION[0];
-    cluster.wait_for(webhook, TIMEOUT, async || cluster.kubectl(&["get", webhook]).map(drop)).await
+    cluster.wait_for(webhook, TIMEOUT, async || cluster.kubectl(&["get", webhook]).map(drop)).await?;
+    cluster.helm(&["test", RELEASE, "-n", NAMESPACE, "--timeout", "60s"]).map(drop)
 }
 
 /// What the operator keeps for admission, beside the release.

@@ -1,11 +1,22 @@
 #!/usr/bin/env bash
-# Says which programs of the system `make e2e` lacks, and installs them by apt-get where it is root on Debian or Ubuntu.
-# No service is started by that: the node runs its own containerd, with its own folders and socket.
-# usage: e2e/packages.sh [--check]      (--check: only say what is missing)
+# Says which programs of the system are missing for a node (`make e2e`) or a browser (`make test`), and installs them by apt-get where it
+# is root on Debian or Ubuntu. No service is started by that: the node runs its own containerd, with its own folders and socket.
+# usage: e2e/packages.sh [--check] node|browser      (--check: only say what is missing)
 set -euo pipefail
+
+check=
+if [ "${1:-}" = --check ]; then
+  check=1
+  shift
+fi
+purpose=${1:-node}
 
 # program (or file), Debian package: one line each
 needed() {
+  if [ "$purpose" = browser ]; then
+    printf '%s\n' "chromium chromium" "chromedriver chromium-driver"
+    return
+  fi
   cat <<'LIST'
 containerd containerd
 ctr containerd
@@ -25,6 +36,7 @@ missing() {
   while read -r program package; do
     PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || echo "$package"
   done < <(needed)
+  if [ "$purpose" = browser ]; then return; fi
   for folder in /usr/lib/cni /opt/cni/bin /usr/libexec/cni; do
     if [ -x "$folder/ptp" ] && [ -x "$folder/host-local" ]; then return; fi
   done
@@ -34,8 +46,8 @@ missing() {
 packages=$(missing | sort -u | tr '\n' ' ')
 packages=${packages% }
 [ -n "$packages" ] || exit 0
-if [ "${1:-}" = --check ] || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-  echo "packages.sh: make e2e needs what these Debian packages hold: $packages" >&2
+if [ -n "$check" ] || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+  echo "packages.sh: a $purpose needs what these Debian packages hold: $packages" >&2
   exit 1
 fi
 

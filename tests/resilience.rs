@@ -79,7 +79,7 @@ async fn a_leader_that_has_not_heard_of_everything_withdraws_nothing() {
     let role = format!("{}-tracesteward", world.home);
     let resources = |value: &Value| {
         let patch = json!([{"op": "replace", "path": "/rules/0/resources", "value": value}]).to_string();
-        world.plane.kubectl(&["patch", "clusterrole", &role, "--type=json", "-p", &patch]).success();
+        world.plane.kubectl(&["patch", "role", &role, "-n", &world.namespace, "--type=json", "-p", &patch]).success();
     };
     resources(&json!(["tracingcollectors"]));
     let mark = world.plane.audit_mark();

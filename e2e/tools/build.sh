@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the real components that the tests, the demo and `make e2e` run: etcd, the parts of Kubernetes, CoreDNS, helm,
-# kwok (which plays a node and its pods), and an OpenTelemetry Collector. Each comes from the pinned Go module beside this
+# kwok (which plays a node and its pods), promtool, and an OpenTelemetry Collector. Each comes from the pinned Go module beside this
 # script; a binary is rebuilt only when something in its folder changed.
 # usage: e2e/tools/build.sh OUTPUT_DIR [BINARY...]      (all when none is named)
 set -euo pipefail
@@ -12,7 +12,7 @@ mkdir -p "$out"
 out=$(cd "$out" && pwd)
 command -v go >/dev/null || { echo "build.sh: Go 1.26 or newer is needed to build the tools (https://go.dev/dl)" >&2; exit 1; }
 
-# module folder, package, binary: one line each
+# module folder, package, binary, and perhaps build tags: one line each. Of promtool's many ways to find targets none is needed.
 targets() {
   cat <<'LIST'
 etcd go.etcd.io/etcd/server/v3 etcd
@@ -26,6 +26,7 @@ coredns github.com/coredns/coredns coredns
 helm helm.sh/helm/v4/cmd/helm helm
 otelcol . otelcol
 kwok sigs.k8s.io/kwok/cmd/kwok kwok
+promtool github.com/prometheus/prometheus/cmd/promtool promtool remove_all_sd
 LIST
 }
 
@@ -65,18 +66,19 @@ for name in "$@"; do
 done
 total=$(targets | wc -l)
 index=0
-while read -r module package binary; do
+while read -r module package binary tags; do
   index=$((index + 1))
   if [ $# -gt 0 ] && ! printf '%s\n' "$@" | grep -qx -- "$binary"; then continue; fi
   stamp="$out/.$binary.stamp"
-  want=$(cat "$here/$module"/* "$here/build.sh" | sha256sum | cut -d' ' -f1)
+  flags=$(ldflags "$module")
+  # What the binary is made of: another tool in this script is no reason to build this one again.
+  want=$({ cat "$here/$module"/*; echo "$package $tags $flags"; } | sha256sum | cut -d' ' -f1)
   if [ -x "$out/$binary" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$want" ]; then
     continue
   fi
   printf '[%d/%d] building %s (minutes on a cold cache)\n' "$index" "$total" "$binary"
   start=$SECONDS
-  flags=$(ldflags "$module")
-  (cd "$here/$module" && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w $flags" -o "$out/$binary.new" "$package")
+  (cd "$here/$module" && CGO_ENABLED=0 go build -trimpath -tags "$tags" -ldflags "-s -w $flags" -o "$out/$binary.new" "$package")
   mv "$out/$binary.new" "$out/$binary"
   echo "$want" > "$stamp"
   printf '[%d/%d] %s built in %d s\n' "$index" "$total" "$binary" $((SECONDS - start))

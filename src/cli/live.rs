@@ -315,6 +315,11 @@ fn managed(object: &DynamicObject) -> Value {
     serde_json::to_value(&object.metadata.managed_fields).unwrap_or_default()
 }
 
+/// How workloads of a kind are asked for.
+pub(super) fn of_kind(kind: WorkloadKind) -> ApiResource {
+    resource(Watched::Workloads(kind))
+}
+
 fn resource(watched: Watched) -> ApiResource {
     let of = |version: &str, kind: &str, plural: &str| {
         let (group, version) = version.split_once('/').unwrap_or(("", version));

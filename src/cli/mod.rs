@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod completions;
 mod crds;
 mod diff;
 mod docs;
@@ -15,8 +16,9 @@ mod status;
 mod table;
 mod validate;
 mod webhook;
+mod withdraw;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// One declared intent, TracingPolicy, becomes everything that distributed tracing needs in a Kubernetes cluster.
 #[derive(Debug, Parser)]
@@ -36,6 +38,8 @@ enum Command {
     Simulate(simulate::Args),
     Diff(diff::Args),
     Status(status::Args),
+    Withdraw(withdraw::Args),
+    Completions(completions::Args),
     #[command(hide = true)]
     Docs(docs::Args),
 }
@@ -75,6 +79,8 @@ pub fn run() -> u8 {
         Command::Simulate(args) => simulate::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Withdraw(args) => withdraw::run(&args),
+        Command::Completions(args) => completions::run(&args, &mut Cli::command()),
         Command::Docs(args) => docs::run(&args),
     };
     exit as u8

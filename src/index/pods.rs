@@ -135,6 +135,11 @@ impl Pods {
         own.into_iter().chain(pods).map(|(_, configuration)| configuration.as_deref())
     }
 
+    /// How many pods were given settings as they were created.
+    pub fn injected(&self) -> usize {
+        self.known.values().filter(|(_, configuration)| configuration.is_some()).count()
+    }
+
     fn root(&self, namespace: &str, name: &str, origin: &Origin) -> Option<WorkloadId> {
         let of = |kind, name: &str| WorkloadId { namespace: namespace.to_owned(), kind, name: name.to_owned() };
         match origin {

@@ -160,6 +160,13 @@ impl Policy {
         exports.filter_map(|export| Some(export.collector_ref.as_ref()?.id(namespace))).collect()
     }
 
+    /// Whether it says anything of sampling.
+    pub fn samples(&self) -> bool {
+        let defaults = self.cluster().and_then(|spec| spec.defaults.as_ref()).map(|block| &block.settings);
+        let overrides = self.cluster().and_then(|spec| spec.overrides.as_ref()).map(|block| &block.settings);
+        [self.settings(), defaults, overrides].into_iter().flatten().any(|settings| settings.sampling.is_some())
+    }
+
     /// The headers Secret that a TracingPolicy names, if it is enabled and has an export of its own.
     pub fn secret(&self) -> Option<SecretId> {
         let spec = self.spec().filter(|spec| spec.enabled && !self.inherits())?;

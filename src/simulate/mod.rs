@@ -3,7 +3,9 @@
 //! `read` makes spans of bytes. A trace is what the sampler has seen of it (`trace`), until it is decided; `recent` bounds how many
 //! are remembered. What became of a trace is given to whoever asks, one by one; `summary` adds up.
 
+mod compare;
 mod names;
+mod outline;
 pub mod read;
 mod recent;
 mod summary;
@@ -18,11 +20,14 @@ use crate::plan::collector::{
     HeadVerdict, ResourceFacts, Sampler, Scrubbed, Source, SpanAttributes, SpanFacts, TraceId, Value,
 };
 
+use outline::Examples;
 use read::{Attribute, Batch, Span};
 use recent::Recent;
 use trace::Open;
 
+pub use compare::{Comparison, Half, Pair, Pairs, Side, Turn, Verdict};
 pub use names::{Names, Number, ServiceName};
+pub use outline::{Bar, Outline};
 pub use summary::{Removed, Route, RuleTally, Service, Summary, Tally};
 pub use trace::{Fate, Share, Timing};
 
@@ -45,6 +50,8 @@ pub struct Simulation<'s> {
     with_head: bool,
     open: Recent<Open>,
     decided: Recent<Fate>,
+    /// Which traces are given with their spans, where any are.
+    examples: Option<Examples>,
     /// Traces so far.
     count: u64,
     spans: u64,
@@ -69,12 +76,19 @@ impl<'s> Simulation<'s> {
             with_head,
             open: Recent::new(open),
             decided: Recent::new(open.saturating_mul(DECIDED)),
+            examples: None,
             count: 0,
             spans: 0,
             keys: HashMap::new(),
             names: Names::default(),
             summary: Summary::new(sampler),
         }
+    }
+
+    /// Gives some traces of each rule and service with their spans, as examples. While they are open, all traces are held with theirs.
+    #[must_use]
+    pub fn with_examples(self) -> Self {
+        Self { examples: Some(Examples::default()), ..self }
     }
 
     /// Spans so far.
@@ -122,20 +136,30 @@ impl<'s> Simulation<'s> {
             ..SpanFacts::default()
         };
         attributes.complete(&mut facts);
+        let head = if self.with_head { self.sampler.head(origin.source, &span.trace) } else { HeadVerdict::AsRoot };
         if let Some(decided) = self.decided.touch(&span.trace) {
-            decided.late(origin.service, span.bytes);
+            let head = decided.late(origin.service, span.bytes, head);
+            if let Some(outline) = &mut decided.outline {
+                outline.span(span, self.names.span(&span.name), origin.service, head);
+            }
             return;
         }
         if !self.open.contains(&span.trace) {
-            self.make_room(fates);
+            self.make_room(span.end, fates);
             self.count += 1;
         }
         let open = self.open.touch_or_insert(&span.trace, || Open::new(self.count));
-        let head = if self.with_head { self.sampler.head(origin.source, &span.trace) } else { HeadVerdict::AsRoot };
+        if head == HeadVerdict::NotRecorded {
+            open.refused_by = self.sampler.begins(origin.source, &span.trace).1;
+        }
         if facts.is_root && open.root.is_none() {
             let begins = if self.with_head { self.sampler.begins(origin.source, &span.trace) } else { (true, None) };
             let route = self.names.route(facts.route.unwrap_or(facts.name));
             open.root = Some(trace::Root { service: origin.service, route, begins });
+        }
+        if self.examples.is_some() {
+            let outline = open.outline.get_or_insert_default();
+            outline.span(span, self.names.span(&span.name), origin.service, head);
         }
         open.span(origin.service, span, head, |seen| self.sampler.see(origin.source, &facts, seen));
     }
@@ -155,25 +179,30 @@ impl<'s> Simulation<'s> {
                 self.summary.removed(&attribute.key);
                 None
             }
-            (Scrubbed::Cut(bytes), Some(Value::Text(text))) if text.len() > bytes => {
+            (Scrubbed::Cut(bytes), Value::Text(text)) if text.len() > bytes => {
                 self.summary.cut(&attribute.key);
                 fate.left(text).map(Value::Text)
             }
-            (Scrubbed::Stays | Scrubbed::Cut(_), _) => value,
+            (Scrubbed::Stays | Scrubbed::Cut(_), _) => Some(value),
         }
     }
 
-    /// Where as many traces are open as the collector holds, the one that has been quiet longest is decided.
-    fn make_room(&mut self, fates: &mut dyn Fates) {
+    /// Where as many traces are open as the collector holds, the one that has been quiet longest is decided. Where the collector would
+    /// still be waiting for it as the next one comes, it has more traces than it holds, and loses one.
+    fn make_room(&mut self, now: u64, fates: &mut dyn Fates) {
         if self.open.is_full()
-            && let Some((id, open)) = self.open.pop()
+            && let Some((id, mut open)) = self.open.pop()
         {
+            open.is_crowded = now.abs_diff(open.first_end) < self.sampler.decision_wait();
             self.decide(id, open, fates);
         }
     }
 
     fn decide(&mut self, id: TraceId, open: Open, fates: &mut dyn Fates) {
-        let fate = open.decide(id, self.sampler);
+        let mut fate = open.decide(id, self.sampler);
+        if !self.examples.as_mut().is_some_and(|examples| examples.choose(&fate)) {
+            fate.outline = None;
+        }
         if self.decided.is_full()
             && let Some((_, forgotten)) = self.decided.pop()
         {

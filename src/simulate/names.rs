@@ -22,8 +22,15 @@ pub struct ServiceName {
 pub struct Names {
     services: Vec<ServiceName>,
     numbers: HashMap<String, Number>,
-    routes: Vec<String>,
-    route_numbers: HashMap<String, Number>,
+    routes: Texts,
+    spans: Texts,
+}
+
+/// Texts by number.
+#[derive(Clone, Debug, Default)]
+struct Texts {
+    all: Vec<String>,
+    numbers: HashMap<String, Number>,
 }
 
 impl Names {
@@ -34,7 +41,12 @@ impl Names {
 
     /// A route; `None` for what is beyond the first ones.
     pub fn route_of(&self, number: Number) -> Option<&str> {
-        self.routes.get(number as usize).map(String::as_str)
+        self.routes.all.get(number as usize).map(String::as_str)
+    }
+
+    /// The name of a span; `None` for what is beyond the first ones.
+    pub fn span_of(&self, number: Number) -> Option<&str> {
+        self.spans.all.get(number as usize).map(String::as_str)
     }
 
     pub(super) fn service(&mut self, namespace: Option<&str>, name: Option<&str>) -> Number {
@@ -51,12 +63,22 @@ impl Names {
     }
 
     pub(super) fn route(&mut self, route: &str) -> Number {
-        if let Some(number) = self.route_numbers.get(route) {
+        self.routes.number(route)
+    }
+
+    pub(super) fn span(&mut self, name: &str) -> Number {
+        self.spans.number(name)
+    }
+}
+
+impl Texts {
+    fn number(&mut self, text: &str) -> Number {
+        if let Some(number) = self.numbers.get(text) {
             return *number;
         }
-        let Some(number) = next(self.routes.len()) else { return Number::MAX };
-        self.routes.push(route.to_owned());
-        self.route_numbers.insert(route.to_owned(), number);
+        let Some(number) = next(self.all.len()) else { return Number::MAX };
+        self.all.push(text.to_owned());
+        self.numbers.insert(text.to_owned(), number);
         number
     }
 }

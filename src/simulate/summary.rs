@@ -69,7 +69,9 @@ pub struct Summary {
     pub spread: u64,
     /// Traces with spans that came after the decision.
     pub late: u64,
-    /// The first of both.
+    /// Traces of which the collector loses some, because more are open than it holds.
+    pub crowded: u64,
+    /// The first of all these.
     pub timed: Vec<([u8; 16], Timing)>,
     /// Traces that SDKs do not record.
     pub not_recorded: u64,
@@ -112,6 +114,7 @@ impl Summary {
             match timing {
                 Timing::Spread => self.spread += 1,
                 Timing::Late => self.late += 1,
+                Timing::Crowded => self.crowded += 1,
             }
             if self.timed.len() < MOST_TIMED {
                 self.timed.push((fate.id, timing));

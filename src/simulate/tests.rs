@@ -107,6 +107,18 @@ fn no_more_traces_are_open_than_the_collector_holds() {
 }
 
 #[test]
+fn traces_that_a_collector_has_no_room_for_are_named() {
+    let sampler = sampler(&json!({"tracesInMemory": 2, "baselineRatio": 1, "decisionWait": "10s"}), &[]);
+    let later = |trace: u64, seconds: u64| Span { start: seconds * SECOND, end: seconds * SECOND, ..root(trace) };
+    let batches = [later(1, 1), later(2, 2), later(3, 3), later(4, 30), later(5, 60), later(6, 61)];
+    let (fates, summary) = simulated(&sampler, false, &batches.map(|span| batch("web", span)));
+    let found: Vec<_> = fates.iter().map(|fate| fate.timing).collect();
+    // As the third came, the first was still waited for; the others had been decided long ago.
+    assert_eq!(found, [Some(Timing::Crowded), None, None, None, None, None]);
+    assert_eq!(summary.crowded, 1);
+}
+
+#[test]
 fn decisions_are_remembered_for_ten_times_as_many_traces() {
     let sampler = sampler(&json!({"tracesInMemory": 1, "baselineRatio": 0}), &[]);
     let mut told = Told::default();
@@ -117,7 +129,8 @@ fn decisions_are_remembered_for_ten_times_as_many_traces() {
     // As the twelfth was decided... the first was forgotten; what comes of it then is a new trace.
     let (summary, _) = simulation.finish(&mut told);
     let of = |trace| told.0.iter().filter(|fate| fate.id == id(trace)).map(|fate| fate.timing).collect::<Vec<_>>();
-    assert_eq!(of(1), [None, None]);
+    // All of them at one time are more than one.
+    assert_eq!(of(1), [Some(Timing::Crowded), None]);
     assert_eq!(of(2), [Some(Timing::Late)]);
     assert_eq!(summary.all.traces, 13);
 }
@@ -214,6 +227,27 @@ fn sdks_decide_before_the_collector() {
     // What follows is recorded where nothing is known of the root.
     assert_eq!(found(&[batch("never", child(1))], true), ("baseline".to_owned(), true, 1, 0, 0));
     assert!(found(&[batch("plain", root(1)), batch("never", child(1))], true).1);
+}
+
+#[test]
+fn what_sdks_do_not_record_is_never_seen() {
+    let never = json!({"ratio": 0});
+    let none = json!({"ratio": 0, "parentBased": false});
+    let own = json!({"ratio": 1, "parentBased": false});
+    let settings = json!({"tracesInMemory": 1, "baselineRatio": 0, "keep": {"slowerThan": "5s"}});
+    let sampler = sampler(&settings, &[("never", never), ("none", none), ("own", own)]);
+    // Without a root, the span's own service says so.
+    let (fates, summary) = simulated(&sampler, true, &[batch("none", child(1))]);
+    assert_eq!((rule(&sampler, &fates[0]).0, fates[0].spans(), summary.not_recorded), ("head", 0, 1));
+    // A span that comes after the decision follows the root.
+    let batches = [batch("never", root(1)), batch("web", root(2)), batch("web", child(1))];
+    let (fates, summary) = simulated(&sampler, true, &batches);
+    assert_eq!((fates[0].spans(), fates[0].unrecorded, fates[0].timing), (0, 2, None));
+    assert_eq!(summary.not_recorded, 1);
+    // How long a trace takes is a matter of all its recorded spans.
+    let late = Span { start: 7 * SECOND, end: 8 * SECOND, ..child(1) };
+    let (fates, _) = simulated(&sampler, true, &[batch("web", root(1)), batch("own", late)]);
+    assert_eq!(rule(&sampler, &fates[0]), ("collector.slowerThan", true));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One trace: while it is open, and what became of it.
 
-use super::{names::Number, read::Span};
+use super::{names::Number, outline::Outline, read::Span};
 use crate::plan::collector::{HeadVerdict, RuleId, Sampler, Seen, TraceId};
 
 /// A trace whose spans are still coming.
@@ -15,8 +15,14 @@ pub(super) struct Open {
     by_themselves: Option<Box<Part>>,
     /// Spans that no SDK would have recorded.
     unrecorded: u64,
-    first_end: u64,
+    pub(super) first_end: u64,
     last_end: u64,
+    /// The head rule of a span that is not recorded whatever becomes of the root.
+    pub(super) refused_by: Option<RuleId>,
+    /// Whether it had to be decided while the collector would still wait.
+    pub(super) is_crowded: bool,
+    /// What is to be drawn of it, where somebody wants that.
+    pub(super) outline: Option<Box<Outline>>,
 }
 
 /// Where a trace begins.
@@ -53,6 +59,8 @@ pub enum Timing {
     Spread,
     /// Spans came after it had to be decided.
     Late,
+    /// More traces were open than the collector holds: it loses some of them.
+    Crowded,
 }
 
 impl Timing {
@@ -61,6 +69,7 @@ impl Timing {
         match self {
             Self::Spread => "spread",
             Self::Late => "late",
+            Self::Crowded => "crowded",
         }
     }
 }
@@ -86,6 +95,10 @@ pub struct Fate {
     pub unrecorded: u64,
     /// Why a collector might decide otherwise.
     pub timing: Option<Timing>,
+    /// Its spans, of those traces that are an example.
+    pub outline: Option<Box<Outline>>,
+    /// Whether its root was recorded.
+    pub(super) begins: bool,
 }
 
 impl Part {
@@ -111,8 +124,10 @@ impl Open {
 
     /// Takes in a span.
     pub(super) fn span(&mut self, service: Number, span: &Span<'_>, head: HeadVerdict, see: impl FnOnce(&mut Seen)) {
-        self.first_end = self.first_end.min(span.end);
-        self.last_end = self.last_end.max(span.end);
+        if head != HeadVerdict::NotRecorded {
+            self.first_end = self.first_end.min(span.end);
+            self.last_end = self.last_end.max(span.end);
+        }
         let part = match head {
             HeadVerdict::AsRoot => &mut self.following,
             HeadVerdict::Recorded => self.by_themselves.get_or_insert_default(),
@@ -127,22 +142,28 @@ impl Open {
 
     /// What becomes of it.
     pub(super) fn decide(self, id: TraceId, sampler: &Sampler) -> Fate {
-        let Self { number, root, mut following, by_themselves, mut unrecorded, first_end, last_end } = self;
+        let Self { number, root, mut following, by_themselves, mut unrecorded, first_end, last_end, .. } = self;
+        let (mut outline, refused_by, is_crowded) = (self.outline, self.refused_by, self.is_crowded);
         let (begins, by_head) = root.map_or((true, None), |root| root.begins);
+        if let Some(outline) = &mut outline {
+            outline.begins(begins);
+        }
         if !begins {
             unrecorded += following.services.iter().map(|share| share.spans).sum::<u64>();
             following = Part::default();
         }
         if let Some(others) = by_themselves {
             following.seen.merge(&others.seen);
+            sampler.see_whole(&mut following.seen);
             others.services.iter().for_each(|share| following.add(share.service, share.spans, share.bytes));
         }
         let Part { seen, services } = following;
         let verdict = sampler.decide(&id, &seen);
         let is_recorded = !services.is_empty();
-        let rule = by_head.filter(|_| !is_recorded).unwrap_or(verdict.rule);
-        let matched = if is_recorded { seen.rules().collect() } else { Box::from([rule]) };
+        let rule = by_head.or(refused_by).filter(|_| !is_recorded).unwrap_or(verdict.rule);
+        let matched = if is_recorded { seen.rules().chain(by_head).collect() } else { Box::from([rule]) };
         let is_spread = last_end.saturating_sub(first_end) > sampler.decision_wait();
+        let timing = if is_crowded { Some(Timing::Crowded) } else { is_spread.then_some(Timing::Spread) };
         Fate {
             number,
             id,
@@ -152,16 +173,23 @@ impl Open {
             root: root.map(|root| (root.service, root.route)),
             services,
             unrecorded,
-            timing: (is_spread && is_recorded).then_some(Timing::Spread),
+            timing: timing.filter(|_| is_recorded),
+            outline,
+            begins,
         }
     }
 }
 
 impl Fate {
-    /// A span that comes after the decision follows it.
-    pub(super) fn late(&mut self, service: Number, bytes: u64) {
+    /// A span that comes after the decision follows it, where an SDK records it.
+    pub(super) fn late(&mut self, service: Number, bytes: u64, head: HeadVerdict) -> HeadVerdict {
+        if head == HeadVerdict::NotRecorded || (head == HeadVerdict::AsRoot && !self.begins) {
+            self.unrecorded += 1;
+            return HeadVerdict::NotRecorded;
+        }
         add(&mut self.services, service, 1, bytes);
         self.timing = Some(Timing::Late);
+        HeadVerdict::Recorded
     }
 
     /// Its spans that reach the collector.

@@ -3,6 +3,7 @@
 mod codes;
 mod collectors;
 mod common;
+mod completions;
 mod crds;
 mod explain;
 mod formats;

@@ -162,3 +162,64 @@ fn which_collector_is_meant() {
     assert_eq!(simulate(&files, &["--traces", "traces.jsonl", "bad.yaml"]).code, Some(1));
     assert_eq!(simulate(&files, &["--traces", "-", "-"]).code, Some(2));
 }
+
+/// The same policies with more of `/cart` and less of the rest.
+fn other_policies() -> String {
+    POLICIES
+        .replace("ratio: 1\n      drop", "ratio: 0\n      drop")
+        .replace("routePrefix: /search, ratio: 0", "routePrefix: /search, ratio: 1")
+        .replace("      - {route: /healthz}\n", "      - {route: /metrics}\n")
+}
+
+#[test]
+fn two_sets_of_policies_are_compared() {
+    let files = Files::new(&[("old.yaml", POLICIES), ("traces.jsonl", &recording())]);
+    fs::write(files.path("new.yaml"), other_policies()).unwrap();
+    let compare = |more: &[&str]| {
+        simulate(&files, &[&["--traces", "traces.jsonl", "--compare", "old.yaml", "new.yaml"], more].concat())
+    };
+    let answer = compare(&[]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    insta::assert_snapshot!("simulate_compare_table", answer.stdout);
+    let answer = compare(&["-o", "json"]);
+    let both = answer.json();
+    insta::assert_snapshot!("simulate_compare_json", answer.stdout);
+    assert!(!answer.stdout.contains("hunter2"));
+    // It says what the two say alone.
+    let alone = |policies| simulate(&files, &["--traces", "traces.jsonl", "-o", "json", policies]).json();
+    let (old, new) = (alone("old.yaml"), alone("new.yaml"));
+    assert_eq!(both["summary"]["old"], old["summary"]);
+    assert_eq!(both["summary"]["new"], new["summary"]);
+    let fates = |of: &Value| -> Vec<(Value, Value)> {
+        of["traces"].as_array().unwrap().iter().map(|one| (one["traceId"].clone(), one["kept"].clone())).collect()
+    };
+    let changed: Vec<_> = fates(&old).into_iter().zip(fates(&new)).filter(|(old, new)| old.1 != new.1).collect();
+    let listed = both["traces"].as_array().unwrap();
+    assert!(!changed.is_empty());
+    assert_eq!(listed.len(), changed.len());
+    for (trace, ((id, was), (_, is))) in listed.iter().zip(changed) {
+        assert_eq!((&trace["traceId"], &trace["old"]["kept"], &trace["new"]["kept"]), (&id, &was, &is));
+    }
+    // Nothing changes between the same.
+    let same =
+        simulate(&files, &["--traces", "traces.jsonl", "--compare", "old.yaml", "old.yaml", "-o", "json"]).json();
+    assert_eq!((&same["traces"], &same["summary"]["unchanged"]), (&json!([]), &json!(4)));
+    assert_eq!(compare(&["-o", "html"]).code, Some(2));
+    assert_eq!(simulate(&files, &["--traces", "traces.jsonl"]).code, Some(2));
+}
+
+#[test]
+fn what_belongs_to_both_sets_is_given_beside_them() {
+    let files = files();
+    let (collector, policy) = POLICIES.split_once("---\n").unwrap();
+    let warned = policy.replace("spec:\n", "spec:\n  genAi: {captureContent: true}\n");
+    for (name, text) in [("collector.yaml", collector), ("old/a.yaml", policy), ("new/a.yaml", &warned)] {
+        fs::create_dir_all(files.path(name).parent().unwrap()).unwrap();
+        fs::write(files.path(name), text).unwrap();
+    }
+    let answer = simulate(&files, &["--traces", "traces.jsonl", "--compare", "old", "new", "collector.yaml"]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    assert!(answer.stdout.contains("change their fate: 0 of 4 traces"), "{answer:?}");
+    let without = simulate(&files, &["--traces", "traces.jsonl", "--compare", "old", "new"]);
+    assert_eq!(without.code, Some(1), "{without:?}");
+}

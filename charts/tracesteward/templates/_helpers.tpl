@@ -15,6 +15,11 @@
 {{- end }}
 {{- end }}
 
+{{/* Where the objects of the release are. */}}
+{{- define "tracesteward.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
 {{- define "tracesteward.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "tracesteward.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -38,7 +43,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 namespaces do not meet. */}}
 {{- define "tracesteward.clusterName" -}}
 {{- $fullname := include "tracesteward.fullname" . }}
-{{- ternary $fullname (printf "%s-%s" .Release.Namespace $fullname) (eq .Release.Namespace $fullname) }}
+{{- $namespace := include "tracesteward.namespace" . }}
+{{- ternary $fullname (printf "%s-%s" $namespace $fullname) (eq $namespace $fullname) }}
 {{- end }}
 
 {{/* "true" where the operator looks after what is cluster-wide for admission. */}}
@@ -57,10 +63,23 @@ namespaces do not meet. */}}
 
 {{- define "tracesteward.image" -}}
 {{- $image := .Values.image }}
-{{- $name := ternary (printf "%s/%s" $image.registry $image.repository) $image.repository (ne $image.registry "") }}
+{{- $registry := default $image.registry (.Values.global).imageRegistry }}
+{{- $name := ternary (printf "%s/%s" $registry $image.repository) $image.repository (ne $registry "") }}
 {{- if $image.digest }}
 {{- printf "%s@%s" $name $image.digest }}
 {{- else }}
 {{- printf "%s:%s" $name (default .Chart.AppVersion $image.tag) }}
 {{- end }}
+{{- end }}
+
+{{/* Secrets for pulling images: those of all charts, then this one's. */}}
+{{- define "tracesteward.imagePullSecrets" -}}
+{{- with concat (default (list) (.Values.global).imagePullSecrets) .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "tracesteward.metricsName" -}}
+{{- printf "%s-metrics" (include "tracesteward.fullname" . | trunc 55 | trimSuffix "-") }}
 {{- end }}

@@ -5,27 +5,30 @@ use std::io::{self, BufWriter, Write};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Outcome, Place};
+use super::{
+    single::Outcome,
+    subject::{Place, Subject},
+};
 use crate::{
-    cli::{Exit, load::Loaded, output::fail},
-    plan::collector::{Effect, RuleId, Sampler},
+    cli::{Exit, output::fail},
+    plan::collector::{Effect, RuleId},
     simulate::{Fate, Names, Number, Tally},
 };
 
 /// A rule as it is repeated for every trace.
 #[derive(Clone, Debug, Serialize)]
-struct Rule {
+pub(super) struct Rule {
     #[serde(rename = "rule")]
-    text: String,
-    policy: Option<String>,
+    pub(super) text: String,
+    pub(super) policy: Option<String>,
     file: Option<String>,
     line: Option<usize>,
     ratio: Option<f64>,
 }
 
 impl Rule {
-    fn new(sampler: &Sampler, rule: RuleId, place: Place) -> Self {
-        let rule = sampler.rule(rule);
+    pub(super) fn new(subject: &Subject<'_>, rule: RuleId, place: Place) -> Self {
+        let rule = subject.sampler.rule(rule);
         let ratio = match rule.effect {
             Effect::Ratio(ratio) | Effect::Head(ratio) => Some(ratio),
             Effect::Keep | Effect::Drop => None,
@@ -35,8 +38,15 @@ impl Rule {
     }
 }
 
+impl Rule {
+    pub(super) fn place(&self) -> Place {
+        Place { file: self.file.clone(), line: self.line }
+    }
+}
+
+/// A trace as it is listed.
 #[derive(Serialize)]
-struct Trace<'a> {
+pub(super) struct Trace<'a> {
     #[serde(rename = "traceId")]
     id: String,
     kept: bool,
@@ -50,51 +60,97 @@ struct Trace<'a> {
     timing: Option<&'static str>,
 }
 
-/// Prints traces as they come.
-pub(super) struct Traces<'a> {
-    rules: Vec<Rule>,
-    sampler: &'a Sampler,
-    out: BufWriter<io::Stdout>,
-    is_first: bool,
-    /// The first fault: nothing is written after it.
-    fault: Option<io::Error>,
-}
+/// The rules of a sampler, with their places.
+pub(super) struct Rules(Vec<Rule>);
 
-impl<'a> Traces<'a> {
-    pub(super) fn new(sampler: &'a Sampler, loaded: &Loaded) -> Self {
-        let rules = sampler.rules().map(|(id, _)| Rule::new(sampler, id, Place::of(sampler, loaded, id)));
-        let out = BufWriter::with_capacity(1 << 16, io::stdout());
-        Self { rules: rules.collect(), sampler, out, is_first: true, fault: None }
+impl Rules {
+    pub(super) fn new(subject: &Subject<'_>) -> Self {
+        let rules = subject.sampler.rules().map(|(id, _)| Rule::new(subject, id, Place::of(subject, id)));
+        Self(rules.collect())
     }
 
-    pub(super) fn fate(&mut self, fate: &Fate, names: &Names) {
-        if self.fault.is_some() {
-            return;
-        }
-        let Some(rule) = self.rules.get(fate.rule.index()) else { return };
+    /// What became of a trace, by which rule.
+    pub(super) fn trace<'a>(&'a self, fate: &Fate, names: &'a Names) -> Option<Trace<'a>> {
         let service = fate.root.and_then(|(service, _)| names.service_of(service));
-        let trace = Trace {
+        Some(Trace {
             id: hex(&fate.id),
             kept: fate.kept,
-            rule,
+            rule: self.get(fate.rule)?,
             namespace: service.and_then(|service| service.namespace.as_deref()),
             service: service.and_then(|service| service.name.as_deref()),
             route: fate.root.and_then(|(_, route)| names.route_of(route)),
             spans: fate.spans(),
             bytes: fate.bytes(),
             timing: fate.timing.map(crate::simulate::Timing::as_str),
-        };
-        let begins = if self.is_first { BEGINNING } else { ",\n" };
-        self.is_first = false;
-        let written = self.out.write_all(begins.as_bytes());
-        let written = written.and_then(|()| serde_json::to_writer(&mut self.out, &trace).map_err(io::Error::from));
-        self.fault = written.err();
+        })
+    }
+
+    pub(super) fn get(&self, rule: RuleId) -> Option<&Rule> {
+        self.0.get(rule.index())
+    }
+}
+
+/// Prints traces as they come.
+pub(super) struct Traces {
+    rules: Rules,
+    list: List,
+}
+
+impl Traces {
+    pub(super) fn new(subject: &Subject<'_>) -> Self {
+        Self { rules: Rules::new(subject), list: List::new() }
+    }
+
+    pub(super) fn fate(&mut self, fate: &Fate, names: &Names) {
+        if let Some(trace) = self.rules.trace(fate, names) {
+            self.list.push(&trace);
+        }
     }
 
     /// Prints what they add up to.
-    pub(super) fn end(mut self, outcome: &Outcome<'_>) -> Exit {
+    pub(super) fn end(self, outcome: &Outcome<'_>) -> Exit {
+        self.list.end(&summary(outcome))
+    }
+
+    /// What was begun is ended, without a summary.
+    pub(super) fn give_up(self) {
+        self.list.give_up();
+    }
+}
+
+/// `traces` as they come, one a line, and `summary` at the end.
+pub(super) struct List {
+    out: BufWriter<io::Stdout>,
+    is_first: bool,
+    /// The first fault: nothing is written after it.
+    fault: Option<io::Error>,
+}
+
+impl List {
+    pub(super) fn new() -> Self {
+        Self { out: BufWriter::with_capacity(1 << 16, io::stdout()), is_first: true, fault: None }
+    }
+
+    pub(super) fn push(&mut self, trace: &impl Serialize) {
+        if self.fault.is_some() {
+            return;
+        }
+        let begins = if self.is_first { BEGINNING } else { ",\n" };
+        self.is_first = false;
+        let written = self.out.write_all(begins.as_bytes());
+        let written = written.and_then(|()| serde_json::to_writer(&mut self.out, trace).map_err(io::Error::from));
+        self.fault = written.err();
+    }
+
+    /// What was begun is ended, without a summary.
+    pub(super) fn give_up(self) {
+        if !self.is_first {
+            self.end(&Value::Null);
+        }
+    }
+
+    pub(super) fn end(mut self, summary: &Value) -> Exit {
         let begins = if self.is_first { BEGINNING } else { "" };
-        let summary = summary(self.sampler, outcome);
         let written = self.fault.take().map_or(Ok(()), Err);
         let written = written.and_then(|()| write!(self.out, "{begins}\n],\"summary\":{summary:#}}}\n"));
         match written.and_then(|()| self.out.flush()) {
@@ -112,18 +168,20 @@ pub(super) fn hex(id: &[u8]) -> String {
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
-fn summary(sampler: &Sampler, outcome: &Outcome<'_>) -> Value {
-    let Outcome { collector, summary, names, malformed, .. } = outcome;
+/// Everything that is counted.
+pub(super) fn summary(outcome: &Outcome<'_>) -> Value {
+    let Outcome { subject, summary, names, malformed, with_head } = outcome;
+    let sampler = &subject.sampler;
     let services = summary.services.iter().map(|(number, one)| with(service(names, *number), one));
     let routes = summary.routes.iter().map(|(root, one)| {
         let mut route = root.map_or_else(|| service(names, Number::MAX), |(number, _)| service(names, number));
         route["route"] = root.and_then(|(_, route)| names.route_of(route)).into();
         with(route, one)
     });
-    let rules = outcome.rules().map(|(id, place)| {
+    let rules = subject.rules(*with_head).map(|(id, place)| {
         let tally = summary.rules.get(id.index()).copied().unwrap_or_default();
         let by = sampler.rule(id).shadowed_by.map(|by| sampler.rule(by));
-        let mut value = json!(Rule::new(sampler, id, place));
+        let mut value = json!(Rule::new(subject, id, place));
         value["matched"] = tally.matched.into();
         value["decided"] = tally.decided.into();
         value["kept"] = tally.kept.into();
@@ -138,10 +196,10 @@ fn summary(sampler: &Sampler, outcome: &Outcome<'_>) -> Value {
     let (services, routes): (Vec<_>, Vec<_>) = (services.collect(), routes.collect());
     let (rules, scrubbed): (Vec<_>, Vec<_>) = (rules.collect(), scrubbed.collect());
     let all = json!({
-        "collector": collector.to_string(),
+        "collector": subject.collector.to_string(),
         "malformed": malformed,
         "notRecorded": summary.not_recorded,
-        "timing": {"late": summary.late, "spread": summary.spread},
+        "timing": {"late": summary.late, "spread": summary.spread, "crowded": summary.crowded},
     });
     let mut all = with(all, &summary.all);
     for (name, list) in [("services", services), ("routes", routes), ("rules", rules), ("scrubbed", scrubbed)] {
@@ -150,7 +208,7 @@ fn summary(sampler: &Sampler, outcome: &Outcome<'_>) -> Value {
     all
 }
 
-fn service(names: &Names, number: Number) -> Value {
+pub(super) fn service(names: &Names, number: Number) -> Value {
     let name = names.service_of(number);
     json!({
         "namespace": name.and_then(|name| name.namespace.as_deref()),
@@ -158,7 +216,8 @@ fn service(names: &Names, number: Number) -> Value {
     })
 }
 
-fn with(mut value: Value, tally: &Tally) -> Value {
+/// An object with the numbers of a tally.
+pub(super) fn with(mut value: Value, tally: &Tally) -> Value {
     let Tally { traces, kept, spans, spans_kept, bytes, bytes_kept } = *tally;
     let numbers = [
         ("traces", traces),

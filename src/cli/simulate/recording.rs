@@ -13,7 +13,7 @@ use ruzstd::decoding::{
     errors::{FrameDecoderError, ReadFrameHeaderError},
 };
 
-use super::Intake;
+use super::intake::Intake;
 use crate::simulate::read::{MAX_BYTES, Reader};
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
@@ -43,7 +43,7 @@ impl Recording {
 
     /// Reads all of it.
     pub(super) fn read_into(&mut self, intake: &mut Intake<'_>) -> io::Result<()> {
-        let mut progress = Progress::new(intake.name.clone(), self.total);
+        let mut progress = Progress::new(intake.name().to_owned(), self.total);
         let mut counted = Counted { source: &mut self.source, count: 0 };
         let mut head = Vec::new();
         Read::by_ref(&mut counted).take(4).read_to_end(&mut head)?;
@@ -59,7 +59,7 @@ impl Recording {
                     if !reader.push(piece.get(..count).unwrap_or_default(), intake) {
                         break Ok(());
                     }
-                    progress.at(|| (plain.position(), intake.simulation.spans()));
+                    progress.at(|| (plain.position(), intake.spans()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => break Err(error),
@@ -104,6 +104,8 @@ impl Packing {
         match head {
             _ if head.starts_with(GZIP) => Self::Gzip,
             _ if head.starts_with(ZSTD) => Self::Zstd,
+            // Some programs begin with a frame that is to be skipped.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
             _ => Self::None,
         }
     }
@@ -169,7 +171,7 @@ impl<R: BufRead> Frames<R> {
                 Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
                     io::copy(&mut Read::by_ref(&mut self.source).take(length.into()), &mut io::sink())?;
                 }
-                Err(error) => return Err(broken(&error)),
+                Err(_) => return Err(broken()),
             }
         }
         Ok(false)
@@ -181,20 +183,25 @@ impl<R: BufRead> Read for Frames<R> {
         while self.is_open || self.open()? {
             while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
                 let blocks = self.decoder.decode_blocks(&mut self.source, BlockDecodingStrategy::UptoBlocks(1));
-                blocks.map_err(|error| broken(&error))?;
+                blocks.map_err(|_| broken())?;
             }
             let count = self.decoder.read(buffer)?;
             if count > 0 || buffer.is_empty() {
                 return Ok(count);
             }
             self.is_open = !self.decoder.is_finished();
+            let expected = self.decoder.get_checksum_from_data();
+            if expected.is_some() && expected != self.decoder.get_calculated_checksum() {
+                return Err(broken());
+            }
         }
         Ok(0)
     }
 }
 
-fn broken(error: &FrameDecoderError) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("broken zstd: {error}"))
+/// Without the words of the decoder, which are about its inner parts.
+fn broken() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "broken zstd")
 }
 
 /// Undoes the compression of one message.
@@ -217,12 +224,24 @@ struct Progress {
     is_shown: bool,
 }
 
+/// Takes the line of the progress away, so that something else can be said.
+pub(super) fn clear_progress() {
+    if is_shown() {
+        write!(io::stderr(), "\r\u{1b}[K").unwrap_or_default();
+    }
+}
+
+/// A terminal that knows how to clear a line.
+fn is_shown() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
+}
+
 /// A line this often.
 const EVERY: Duration = Duration::from_millis(200);
 
 impl Progress {
     fn new(name: String, total: Option<u64>) -> Self {
-        let last = io::stderr().is_terminal().then(Instant::now);
+        let last = is_shown().then(Instant::now);
         Self { name, total, last, is_shown: false }
     }
 

@@ -2,16 +2,18 @@
 
 use std::cmp::Reverse;
 
-use super::Outcome;
+use super::single::Outcome;
 use crate::{
     cli::table::{Style, Table, say},
     diagnostics::format::visible,
     plan::collector::{Effect, Rule},
-    simulate::{Names, Number, RuleTally, Tally, Timing},
+    simulate::{Names, Number, RuleTally, ServiceName, Tally, Timing},
 };
 
 /// The most rows of a table; the JSON has all.
 const ROWS: usize = 50;
+/// The most characters of a name.
+const WIDEST: usize = 80;
 /// The most traces that are named one by one.
 const NAMED: usize = 10;
 
@@ -25,8 +27,8 @@ pub(super) fn share(kept: u64, all: u64) -> f64 {
 }
 
 pub(super) fn table(outcome: &Outcome<'_>, style: Style) -> String {
-    let Outcome { collector, summary, names, .. } = outcome;
-    let mut text = format!("{}\n", style.bold(&visible(&format!("TracingCollector {collector}"))));
+    let Outcome { subject, summary, names, .. } = outcome;
+    let mut text = format!("{}\n", style.bold(&visible(&format!("TracingCollector {}", subject.collector))));
     let all = &summary.all;
     say(
         &mut text,
@@ -51,7 +53,7 @@ pub(super) fn table(outcome: &Outcome<'_>, style: Style) -> String {
     tallies(&mut text, style, "SERVICES", &["SERVICE"], services.collect());
     let routes = summary.routes.iter().map(|(root, tally)| {
         let route = root.map_or("(no root)", |(_, route)| names.route_of(route).unwrap_or("(others)"));
-        (vec![route.to_owned(), root.map_or_else(|| "-".to_owned(), |(own, _)| service(names, Some(own)))], tally)
+        (vec![cut(route), root.map_or_else(|| "-".to_owned(), |(own, _)| service(names, Some(own)))], tally)
     });
     tallies(&mut text, style, "ROUTES OF ROOTS", &["ROUTE", "SERVICE"], routes.collect());
     rules(&mut text, outcome, style);
@@ -60,7 +62,7 @@ pub(super) fn table(outcome: &Outcome<'_>, style: Style) -> String {
     text
 }
 
-fn heading(text: &mut String, style: Style, name: &str) {
+pub(super) fn heading(text: &mut String, style: Style, name: &str) {
     say(text, format!("\n{}", style.bold(name)));
 }
 
@@ -84,7 +86,7 @@ fn tallies(text: &mut String, style: Style, name: &str, heads: &[&'static str], 
     more(text, rows.len());
 }
 
-fn more(text: &mut String, rows: usize) {
+pub(super) fn more(text: &mut String, rows: usize) {
     if rows > ROWS {
         say(text, format!("  {} more (-o json has all)", rows - ROWS));
     }
@@ -93,8 +95,10 @@ fn more(text: &mut String, rows: usize) {
 fn rules(text: &mut String, outcome: &Outcome<'_>, style: Style) {
     heading(text, style, "RULES");
     let mut table = Table::new(&["RULE", "POLICY", "RATIO", "MATCHED", "DECIDED", "KEPT", "WHERE", "NOTE"]);
-    for (id, place) in outcome.rules() {
-        let rule = outcome.sampler.rule(id);
+    let rules: Vec<_> = outcome.subject.rules(outcome.with_head).collect();
+    let all = rules.len();
+    for (id, place) in rules.into_iter().take(ROWS) {
+        let rule = outcome.subject.sampler.rule(id);
         let tally = outcome.summary.rules.get(id.index()).copied().unwrap_or_default();
         table.row([
             rule.text.clone(),
@@ -107,10 +111,11 @@ fn rules(text: &mut String, outcome: &Outcome<'_>, style: Style) {
             tally.decided.to_string(),
             tally.kept.to_string(),
             place.words(),
-            note(rule, tally, rule.shadowed_by.map(|by| outcome.sampler.rule(by))),
+            note(rule, tally, rule.shadowed_by.map(|by| outcome.subject.sampler.rule(by))),
         ]);
     }
     text.push_str(&table.print("  ", style));
+    more(text, all);
 }
 
 fn policy(rule: &Rule) -> String {
@@ -139,9 +144,11 @@ fn scrubbed(text: &mut String, outcome: &Outcome<'_>, style: Style) {
     }
     heading(text, style, "SCRUBBED");
     let mut table = Table::new(&["ATTRIBUTE", "REMOVED", "CUT"]);
+    let mut scrubbed: Vec<_> = scrubbed.iter().collect();
+    scrubbed.sort_by_key(|(_, count)| Reverse(count.removed + count.cut));
     for (name, count) in scrubbed.iter().take(ROWS) {
         let name = if name.is_empty() { "(others)" } else { name };
-        table.row([name.to_owned(), count.removed.to_string(), count.cut.to_string()]);
+        table.row([cut(name), count.removed.to_string(), count.cut.to_string()]);
     }
     text.push_str(&table.print("  ", style));
     more(text, scrubbed.len());
@@ -153,10 +160,11 @@ fn timing(text: &mut String, outcome: &Outcome<'_>, style: Style) {
         return;
     }
     heading(text, style, "DEPENDS ON TIMING");
-    let wait = outcome.sampler.decision_wait() / 1_000_000_000;
+    let wait = outcome.subject.sampler.decision_wait() / 1_000_000_000;
     for (count, why) in [
         (summary.spread, format!("spans end more than {wait}s apart (decisionWait)")),
         (summary.late, "spans come after the decision, for more traces are open than tracesInMemory".to_owned()),
+        (summary.crowded, "more traces are open than tracesInMemory: the collector loses some of them".to_owned()),
     ] {
         if count > 0 {
             say(text, format!("  {why}: {count}"));
@@ -164,28 +172,43 @@ fn timing(text: &mut String, outcome: &Outcome<'_>, style: Style) {
     }
     for (id, timing) in summary.timed.iter().take(NAMED) {
         let id = super::json::hex(id);
-        let word = if *timing == Timing::Late { "late spans" } else { "spread" };
+        let word = if *timing == Timing::Late { "late spans" } else { timing.as_str() };
         say(text, format!("    {id}  {word}"));
     }
-    let named = summary.spread + summary.late;
+    let named = summary.spread + summary.late + summary.crowded;
     if named > NAMED as u64 {
         say(text, format!("    {} more (-o json has all)", named - NAMED as u64));
     }
 }
 
 /// `NAMESPACE/NAME`, as far as the spans say it.
-fn service(names: &Names, number: Option<Number>) -> String {
-    let Some(service) = number.and_then(|number| names.service_of(number)) else { return "(others)".to_owned() };
-    let part = |part: &Option<String>| part.clone().unwrap_or_else(|| "?".to_owned());
-    format!("{}/{}", part(&service.namespace), part(&service.name))
+pub(super) fn service(names: &Names, number: Option<Number>) -> String {
+    service_words(number.and_then(|number| names.service_of(number)))
 }
 
-fn percent(part: u64, all: u64) -> String {
-    format!("{:.1} %", share(part, all) * 100.0)
+/// The same; `None` for those that are too many to be told apart.
+pub(super) fn service_words(service: Option<&ServiceName>) -> String {
+    let Some(service) = service else { return "(others)".to_owned() };
+    let part = |part: &Option<String>| part.clone().unwrap_or_else(|| "?".to_owned());
+    cut(&format!("{}/{}", part(&service.namespace), part(&service.name)))
+}
+
+/// Rounded down: only what is all is 100 %.
+pub(super) fn percent(part: u64, all: u64) -> String {
+    let tenths = (u128::from(part) * 1_000).checked_div(all.into()).unwrap_or_default();
+    format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
+/// What a table has room for; the JSON has all of it.
+pub(super) fn cut(text: &str) -> String {
+    match text.char_indices().nth(WIDEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 /// A size that people can read.
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     let scaled = |unit: u64, name: &str| {
         let tenths = u128::from(count) * 10 / u128::from(unit);
         format!("{}.{} {name}", tenths / 10, tenths % 10)
@@ -194,6 +217,7 @@ fn bytes(count: u64) -> String {
         0..1_000 => format!("{count} B"),
         1_000..1_000_000 => scaled(1_000, "kB"),
         1_000_000..1_000_000_000 => scaled(1_000_000, "MB"),
-        _ => scaled(1_000_000_000, "GB"),
+        1_000_000_000..1_000_000_000_000 => scaled(1_000_000_000, "GB"),
+        _ => scaled(1_000_000_000_000, "TB"),
     }
 }

@@ -19,7 +19,7 @@ use crate::apply::{Leadership, Leases, Mandate, leadership, now};
 use election::{Election, RETRY, Step, WRITES};
 
 /// The name of the Lease.
-const LEASE: &str = "tracesteward";
+pub const LEASE: &str = "tracesteward";
 /// How long one look or renewal may take. A connection that hangs is given up with it, and there is time for another one.
 const ATTEMPT: Duration = Duration::from_secs(4);
 /// How long giving back the lease may take at the end.

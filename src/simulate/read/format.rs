@@ -43,7 +43,8 @@ pub(super) fn detect(buffer: &[u8], is_end: bool) -> Option<Format> {
     if text.is_empty() {
         return is_end.then_some(Format::Lines);
     }
-    if first == PROTOBUF && !begins_json(text) && (is_end || text.len() > 2) {
+    let is_message = !begins_json(text) || (is_end && is_protobuf(buffer));
+    if first == PROTOBUF && is_message && (is_end || text.len() > 2) {
         return Some(Format::Message);
     }
     let mut lines = text.split_inclusive(|byte| *byte == b'\n');
@@ -52,6 +53,9 @@ pub(super) fn detect(buffer: &[u8], is_end: bool) -> Option<Format> {
     let line = whole()?;
     if !ends_early(line) {
         return Some(Format::Lines);
+    }
+    if text.first() == Some(&b'[') {
+        return Some(Format::Document);
     }
     match whole() {
         // The first line is broken, and the others stand by themselves.

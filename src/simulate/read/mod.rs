@@ -16,7 +16,7 @@ use format::Format;
 pub use spans::{Attribute, Batch, Scope, Span, Value};
 
 /// The most bytes that one line, message or document may have.
-pub const MAX_BYTES: usize = 256 << 20;
+pub const MAX_BYTES: usize = if cfg!(test) { 1 << 20 } else { 256 << 20 };
 
 /// A part of a recording that cannot be read. It says nothing of what is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Malformed {
     pub unit: &'static str,
     /// What is wrong.
     pub why: String,
+    /// Whether nothing that comes after it in the recording can be read.
+    pub is_last: bool,
 }
 
 /// Undoes the compression of a message, where it has any; what is wrong with it else.
@@ -51,26 +53,46 @@ pub struct Reader {
     /// Lines or messages so far.
     count: u64,
     unpack: Unpack,
+    /// The line that is being read is too long.
+    is_skipping: bool,
     stopped: bool,
 }
+
+/// How much of a recording says which format it is, where its first line ends in it.
+const BEGINNING: usize = 64 << 10;
 
 impl Reader {
     /// A recording whose messages may be compressed one by one.
     pub fn new(unpack: Unpack) -> Self {
-        Self { buffer: Vec::new(), searched: 0, format: None, count: 0, unpack, stopped: false }
+        Self { buffer: Vec::new(), searched: 0, format: None, count: 0, unpack, is_skipping: false, stopped: false }
     }
 
     /// Reads on. `false` where nothing more is wanted.
     pub fn push(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> bool {
+        let mut bytes = bytes;
+        if self.is_skipping {
+            let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return true };
+            bytes = bytes.get(end + 1..).unwrap_or_default();
+            self.is_skipping = false;
+        }
         self.buffer.extend_from_slice(bytes);
         self.read(false, sink);
         if !self.stopped && self.buffer.len() > MAX_BYTES {
-            let unit = self.format.map_or("line", Format::unit);
-            let why = format!("longer than {} MiB", MAX_BYTES >> 20);
-            sink.malformed(Malformed { at: self.count + 1, unit, why });
-            self.stopped = true;
+            self.too_long(sink);
         }
         !self.stopped
+    }
+
+    /// A line is left out; where a message is too long, nobody knows where the next one begins.
+    fn too_long(&mut self, sink: &mut dyn Sink) {
+        let format = *self.format.get_or_insert(Format::Lines);
+        self.count += 1;
+        self.buffer = Vec::new();
+        self.searched = 0;
+        self.is_skipping = format == Format::Lines;
+        let why = format!("longer than {} MiB", MAX_BYTES >> 20);
+        let malformed = Malformed { at: self.count, unit: format.unit(), why, is_last: !self.is_skipping };
+        self.stopped |= !sink.malformed(malformed) || !self.is_skipping;
     }
 
     /// Reads what is left at the end.
@@ -96,6 +118,9 @@ impl Reader {
     }
 
     fn detect(&mut self, is_end: bool) -> Option<Format> {
+        if self.buffer.len() < BEGINNING && !is_end {
+            return None;
+        }
         // A long first line is not looked at again with every piece of it.
         let fresh = self.buffer.get(self.searched..).unwrap_or_default();
         if self.searched > 0 && !is_end && !fresh.contains(&b'\n') {
@@ -122,10 +147,18 @@ impl Reader {
             used = (end + 1).min(buffer.len());
             let line = if self.count == 1 { format::without_mark(line) } else { line };
             if !line.is_empty() {
-                self.part(json(line), "line", sink);
+                self.line(line, sink);
             }
         }
         used
+    }
+
+    fn line(&mut self, line: &[u8], sink: &mut dyn Sink) {
+        let Err(error) = std::str::from_utf8(line) else { return self.part(json(line), "line", sink) };
+        // The collector takes such texts in, and its file exporter writes them as they are.
+        let mended = String::from_utf8_lossy(line);
+        let found = json(mended.as_bytes());
+        self.part(found.map_err(|_| format!("not UTF-8 (column {})", error.valid_up_to() + 1)), "line", sink);
     }
 
     fn frames(&mut self, buffer: &[u8], is_end: bool, sink: &mut dyn Sink) -> usize {
@@ -134,6 +167,10 @@ impl Reader {
             && !self.stopped
         {
             let length = u32::from_be_bytes(*length) as usize;
+            if length > MAX_BYTES {
+                self.too_long(sink);
+                return buffer.len();
+            }
             let Some((message, after)) = after.split_at_checked(length) else { break };
             rest = after;
             self.count += 1;
@@ -166,40 +203,67 @@ impl Reader {
         buffer.len()
     }
 
-    /// JSON over several lines, one value or several of them.
+    /// JSON over several lines, one value or several of them. After a broken one, the next that begins with its line is looked for.
     fn document(&mut self, buffer: &[u8], sink: &mut dyn Sink) -> usize {
-        let text = format::without_mark(buffer);
-        let mut documents = serde_json::Deserializer::from_slice(text).into_iter::<OneOrMany<'_>>();
+        let mut text = format::without_mark(buffer);
+        let mut lines = 0;
         while !self.stopped {
-            let begins = documents.byte_offset();
-            self.count = 1 + text.iter().take(begins).filter(|byte| **byte == b'\n').count() as u64;
-            let found = match documents.next() {
-                None => break,
-                Some(Ok(document)) => document.into_batches(),
-                Some(Err(error)) => {
-                    // Lines of the error are counted from the beginning of the text.
-                    self.count = error.line() as u64;
-                    let why = why(&error);
-                    self.part(Err(why), "line", sink);
-                    break;
+            let mut documents = serde_json::Deserializer::from_slice(text).into_iter::<OneOrMany<'_>>();
+            let broken = loop {
+                let begins = documents.byte_offset();
+                match documents.next() {
+                    None => return buffer.len(),
+                    Some(Ok(document)) => {
+                        self.count = lines + line_of(text, begins);
+                        let found = document.into_batches().ok_or_else(|| NO_SPANS.to_owned());
+                        self.part(found, "line", sink);
+                        if self.stopped {
+                            return buffer.len();
+                        }
+                    }
+                    Some(Err(error)) => {
+                        self.count = lines + error.line() as u64;
+                        self.part(Err(why(&error)), "line", sink);
+                        break begins;
+                    }
                 }
             };
-            self.part(found.ok_or_else(|| NO_SPANS.to_owned()), "line", sink);
+            let rest = text.get(broken + 1..).unwrap_or_default();
+            let Some(next) = rest.windows(2).position(|two| matches!(two, b"\n{" | b"\n[")) else { break };
+            let next = broken + 1 + next + 1;
+            lines += line_of(text, next) - 1;
+            text = text.get(next..).unwrap_or_default();
         }
         buffer.len()
     }
 
     fn part(&mut self, found: Result<Vec<Batch<'_>>, String>, unit: &'static str, sink: &mut dyn Sink) {
-        let found = found.and_then(|batches| {
-            let spans = || batches.iter().flat_map(|batch| &batch.scopes).flat_map(|scope| &scope.spans);
-            let is_traced = spans().all(|span| span.trace != [0; 16]);
-            if is_traced { Ok(batches) } else { Err("a span has no trace id".to_owned()) }
-        });
-        match found {
-            Ok(batches) => sink.batches(&batches),
-            Err(why) => self.stopped |= !sink.malformed(Malformed { at: self.count, unit, why }),
+        let mut batches = match found {
+            Ok(batches) => batches,
+            Err(why) => return self.malformed(why, unit, sink),
+        };
+        let mut lost = 0;
+        for scope in batches.iter_mut().flat_map(|batch| &mut batch.scopes) {
+            let before = scope.spans.len();
+            scope.spans.retain(|span| span.trace != [0; 16]);
+            lost += before - scope.spans.len();
+        }
+        if lost > 0 {
+            self.malformed(format!("spans without a trace id: {lost}"), unit, sink);
+        }
+        if !self.stopped {
+            sink.batches(&batches);
         }
     }
+
+    fn malformed(&mut self, why: String, unit: &'static str, sink: &mut dyn Sink) {
+        self.stopped |= !sink.malformed(Malformed { at: self.count, unit, why, is_last: false });
+    }
+}
+
+/// The number of the line in which this place is, from 1.
+fn line_of(text: &[u8], place: usize) -> u64 {
+    1 + text.iter().take(place).filter(|byte| **byte == b'\n').count() as u64
 }
 
 const NO_SPANS: &str = "JSON that holds no traces of OTLP, Tempo or Jaeger";

@@ -80,13 +80,12 @@ impl Span<'_> {
 }
 
 impl Value<'_> {
-    /// The value as the sampler asks for it; `None` where there is none.
-    pub fn plain(&self) -> Option<collector::Value<'_>> {
+    /// The value as the sampler asks for it. An attribute without a value is there, and keeps later ones of its name from counting.
+    pub fn plain(&self) -> collector::Value<'_> {
         match self {
-            Self::Empty => None,
-            Self::Text(text) => Some(collector::Value::Text(text)),
-            Self::Int(number) => Some(collector::Value::Int(*number)),
-            Self::Bool(_) | Self::Other(_) => Some(collector::Value::Other),
+            Self::Text(text) => collector::Value::Text(text),
+            Self::Int(number) => collector::Value::Int(*number),
+            Self::Empty | Self::Bool(_) | Self::Other(_) => collector::Value::Other,
         }
     }
 }

@@ -159,7 +159,7 @@ fn what_is_broken_is_named_by_its_number_and_left_out() {
     }
     let mut strict = Found { is_strict: true, ..Found::default() };
     let mut reader = Reader::new(|_| Ok(None));
-    assert!(!reader.push(text.as_bytes(), &mut strict));
+    reader.push(text.as_bytes(), &mut strict);
     reader.finish(&mut strict);
     assert_eq!((strict.spans.len(), strict.malformed.len()), (0, 1));
 }
@@ -176,7 +176,38 @@ fn broken_messages_do_not_break_those_behind_them() {
     let mut found = Found::default();
     let mut reader = Reader::new(refused);
     reader.push(&framed(&[&good]), &mut found);
+    reader.finish(&mut found);
     assert_eq!(found.malformed, ["message 1: broken"]);
+}
+
+#[test]
+fn what_follows_something_broken_is_read() {
+    // A line that is too long, and a message whose end nobody can find.
+    let long = format!("{LINE}\n{{\"{}\n{LINE}\n{LINE}", "x".repeat(2 * MAX_BYTES));
+    for pieces in [5, 7, 1_000] {
+        let pieces: Vec<_> = long.as_bytes().chunks(long.len() / pieces + 1).collect();
+        let found = read_in(&pieces);
+        assert_eq!((found.spans.len(), found.malformed), (3, vec!["line 2: longer than 1 MiB".to_owned()]));
+    }
+    let lost = [framed(&[&message()]), vec![0x7f, 0, 0, 0, 1], framed(&[&message()])].concat();
+    let found = read(lost);
+    assert_eq!((found.spans.len(), found.malformed), (1, vec!["message 2: longer than 1 MiB".to_owned()]));
+    // Documents over several lines: the next one that begins with its line.
+    let pretty = LINE.replace(",\"", ",\n \"");
+    let found = read(format!("{pretty}\n{{\n \"resourceSpans\": oops\n}}\n{pretty}\n{pretty}"));
+    assert_eq!((found.spans.len(), found.malformed.len()), (3, 1), "{:?}", found.malformed);
+    // A text that is not UTF-8 is mended; a span without a trace does not take others with it.
+    let odd = LINE.replace("\"resourceSpans\"", "\"x\":\"?\",\"resourceSpans\"").replace('?', "\u{fffd}");
+    let odd: Vec<u8> = odd.into_bytes().into_iter().filter(|byte| *byte != 0xbf).collect();
+    assert!(std::str::from_utf8(&odd).is_err());
+    assert_eq!(read(odd).spans.len(), 1);
+}
+
+#[test]
+fn a_list_has_one_document_a_line_or_several() {
+    let (lines, rows) = (format!("[\n{LINE},\n{LINE},\n{LINE}\n]\n"), format!("[{LINE},\n{LINE}]"));
+    assert_eq!((read(&lines).spans.len(), read(&lines).malformed.len()), (3, 0));
+    assert_eq!((read(&rows).spans.len(), read(&rows).malformed.len()), (2, 0));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! From a collector and the policies that use it to a [`Sampler`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     BASE, CollectorRules, Effect, HeadRule, Known, Mark, MarkId, Matcher, Model, Rule, RuleId, Sampler, Scrubber,
@@ -9,12 +9,12 @@ use super::{
 use crate::{
     api::{CollectorKeep, Keep, Ratio, SpanMatcher},
     diagnostics::{FieldPath, ObjectId},
-    index::{Collector, PolicyId, Snapshot},
+    index::{Collector, Policy, PolicyId, Snapshot},
     plan::{
         attach::Attached,
         collector::{
             CollectorSettings, compile, config,
-            services::HeadService,
+            services::{HeadService, Participants},
             tail::{self, Offers},
         },
         effective,
@@ -46,6 +46,7 @@ impl Sampler {
             names.entry(head.name.clone()).or_default().head = Some(at);
         }
         Some(Self {
+            unheard: unheard(snapshot, collector, &participants),
             identity: settings.identity,
             keep,
             services,
@@ -59,6 +60,19 @@ impl Sampler {
             traces_in_memory: usize::try_from(settings.traces_in_memory).unwrap_or(usize::MAX).max(1),
         })
     }
+}
+
+/// Policies whose sampling no known service follows.
+fn unheard(snapshot: &Snapshot, collector: &Collector, participants: &Participants<'_>) -> Vec<PolicyId> {
+    let tails = participants.services.iter().flat_map(|service| &service.layers);
+    let heads = participants.heads.iter().flat_map(|head| &head.layers);
+    let heard: BTreeSet<_> = tails.chain(heads).map(|layer| &layer.policy.id).collect();
+    let of_clusters = snapshot.cluster_policies.values().filter(|policy| policy.is_valid());
+    let of_clusters =
+        of_clusters.filter(|policy| policy.collectors("").contains(&collector.id)).map(|policy| &policy.id);
+    let all: BTreeSet<_> = participants.policies.iter().copied().chain(of_clusters).collect();
+    let samples = |id: &&PolicyId| snapshot.policy(id).is_some_and(Policy::samples);
+    all.into_iter().filter(|id| !heard.contains(id)).filter(samples).cloned().collect()
 }
 
 /// The marks of a model, by number.

@@ -14,7 +14,7 @@ mod seen;
 use std::{cmp::Reverse, collections::HashMap};
 
 use super::tail::Model;
-use crate::api::Identity;
+use crate::{api::Identity, index::PolicyId};
 use matcher::Matcher;
 
 pub use facts::{ResourceFacts, SpanAttributes, SpanFacts, Value};
@@ -39,6 +39,7 @@ pub struct Sampler {
     rules: Vec<Rule>,
     baseline: RuleId,
     scrubber: Scrubber,
+    unheard: Vec<PolicyId>,
     /// How long spans of a trace are waited for, in nanoseconds.
     decision_wait: u64,
     traces_in_memory: usize,
@@ -157,6 +158,12 @@ impl Sampler {
         matching.for_each(|(.., rule)| seen.hit(*rule));
     }
 
+    /// Looks at a trace as a whole, once what was seen of its parts is merged.
+    pub fn see_whole(&self, seen: &mut Seen) {
+        let millis = seen.length();
+        seen.hits(self.keep.slower.filter(|(limit, _)| millis >= *limit).map(|(_, rule)| rule));
+    }
+
     /// Decides on what was seen of a trace.
     pub fn decide(&self, id: &TraceId, seen: &Seen) -> Verdict {
         let first = |effect: Effect| seen.rules().find(|rule| self.rule(*rule).effect == effect);
@@ -198,6 +205,11 @@ impl Sampler {
     /// All rules: those of the collector first, its baseline last but for those of SDKs.
     pub fn rules(&self) -> impl Iterator<Item = (RuleId, &Rule)> {
         self.rules.iter().enumerate().map(|(at, rule)| (RuleId::new(at), rule))
+    }
+
+    /// Policies with sampling that export to this collector, and of which no service is known.
+    pub fn unheard(&self) -> &[PolicyId] {
+        &self.unheard
     }
 
     /// What is taken out of spans before anything else.

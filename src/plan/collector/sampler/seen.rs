@@ -57,6 +57,11 @@ impl Seen {
         if self.latest == 0 || span.end > self.latest {
             self.latest = span.end;
         }
+        self.length()
+    }
+
+    /// From its first moment to its last, in whole milliseconds.
+    pub(super) fn length(&self) -> i128 {
         (i128::from(self.latest.cast_signed()) - i128::from(self.earliest.cast_signed())) / 1_000_000
     }
 
