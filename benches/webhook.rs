@@ -147,7 +147,7 @@ fn measure(injector: Arc<dyn Injector>) -> (Vec<Duration>, usize) {
         // Nobody is asked: certificates come from files.
         Client::try_from(Config::new("http://127.0.0.1:1".parse().expect("an address"))).expect("a client")
     });
-    runtime.spawn(admission.run(server, client, injector, std::future::pending()));
+    runtime.spawn(admission.run(server, client, injector, Arc::default(), std::future::pending()));
     let body = review();
     let start = Instant::now();
     let mut connection = loop {

@@ -8,6 +8,7 @@ pub mod apply;
 pub mod cli;
 pub mod controller;
 pub mod diagnostics;
+pub mod http;
 pub mod index;
 pub mod plan;
 pub mod simulate;

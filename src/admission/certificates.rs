@@ -44,6 +44,11 @@ impl Certificates {
         self.served().is_some_and(|served| served.until.is_none_or(|until| now < until))
     }
 
+    /// When what is served expires, where that is known.
+    pub fn expiry(&self) -> Option<OffsetDateTime> {
+        self.served().and_then(|served| served.until)
+    }
+
     /// Takes in what is in the Secret: signs a certificate where there is none, where it is time for the next one, and where the
     /// authority is a new one that everybody has had the time to hear of. Says whether the certificate changed.
     ///

@@ -24,7 +24,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::time::sleep;
 
-use crate::plan::admission::Reach;
+use crate::{plan::admission::Reach, telemetry::metrics::Metrics};
 use authority::{CertificateError, Lifetimes, Material};
 use certificates::Certificates;
 use mounted::Mounted;
@@ -122,12 +122,13 @@ impl Admission {
         server: Server,
         client: Client,
         injector: Arc<dyn Injector>,
+        metrics: Arc<Metrics>,
         stop: impl Future<Output = ()>,
     ) {
         let own_namespace = self.options.own_namespace.clone();
         tokio::select! {
             () = self.follow(client) => {}
-            () = server.run(own_namespace, injector, stop) => {}
+            () = server.run(own_namespace, injector, metrics, stop) => {}
         }
     }
 
@@ -202,6 +203,11 @@ impl Admission {
     /// Whether there is a certificate to be served.
     pub(crate) fn is_loaded(&self) -> bool {
         self.certificates.is_loaded(OffsetDateTime::now_utc())
+    }
+
+    /// When the certificate that is served expires, in seconds since 1970.
+    pub(crate) fn expiry(&self) -> Option<i64> {
+        self.certificates.expiry().map(OffsetDateTime::unix_timestamp)
     }
 
     /// How often somebody has to look at what can change unheard.

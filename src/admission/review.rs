@@ -11,6 +11,7 @@ use crate::{
     api::GROUP,
     diagnostics::{Code, Diagnostic, FieldPath, Severity},
     plan::{read_cluster_policy, read_collector, read_policy, repair::repair},
+    telemetry::metrics::Validation,
 };
 
 /// Longer warnings may be cut off by the API server, all of them together.
@@ -67,8 +68,23 @@ impl Request {
         review.request.filter(|_| is_review).ok_or(ReviewError::Other)
     }
 
+    /// By what the API server knows it.
+    pub(super) fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// The kind of the object.
+    pub(super) fn kind(&self) -> &str {
+        &self.kind.kind
+    }
+
+    /// The namespace of the object, where it has one.
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// The answer: refused with every error that was found, else let through with what else was found as warnings.
-    pub(super) fn validate(&self, own_namespace: Option<&str>) -> Value {
+    pub(super) fn validate(&self, own_namespace: Option<&str>) -> (Validation, Value) {
         let mut findings = if self.is_looked_at() {
             findings(&self.kind.kind, &self.object, &self.namespace).unwrap_or_default()
         } else {
@@ -89,10 +105,15 @@ impl Request {
             response["status"] =
                 json!({"metadata": {}, "status": "Failure", "reason": "Invalid", "code": 422, "message": message});
         }
+        let said = match (errors.is_empty(), warnings.is_empty()) {
+            (false, _) => Validation::Refused,
+            (true, false) => Validation::Warned,
+            (true, true) => Validation::Valid,
+        };
         if !warnings.is_empty() {
             response["warnings"] = json!(warnings);
         }
-        answer(&response)
+        (said, answer(&response))
     }
 
     /// The answer to the update of a workload: let through, with what has to go so that it says what its author meant.
@@ -182,7 +203,7 @@ mod tests {
             "operation": operation, "namespace": "team", "object": object, "oldObject": old, "dryRun": false,
         });
         let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
-        Request::read(review.to_string().as_bytes()).unwrap().validate(Some("home"))["response"].clone()
+        Request::read(review.to_string().as_bytes()).unwrap().validate(Some("home")).1["response"].clone()
     }
 
     fn policy(spec: &Value) -> Value {
@@ -243,10 +264,10 @@ mod tests {
             object: policy(&json!({"enabled": false})),
             old_object: json!(null),
         };
-        let said = request("home").validate(Some("home"));
+        let (_, said) = request("home").validate(Some("home"));
         assert!(said["response"]["status"]["message"].as_str().unwrap().starts_with("TRC0127: "), "{said}");
-        assert_eq!(request("home").validate(None)["response"]["allowed"], true);
-        assert_eq!(request("kube-system").validate(Some("kube-system"))["response"]["allowed"], false);
+        assert_eq!(request("home").validate(None).1["response"]["allowed"], true);
+        assert_eq!(request("kube-system").validate(Some("kube-system")).1["response"]["allowed"], false);
     }
 
     #[test]

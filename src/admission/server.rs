@@ -1,13 +1,19 @@
 //! HTTPS for the API server: bounded in connections, bytes and time.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
-    body::{Body, Bytes, to_bytes},
+    body::{Bytes, to_bytes},
     extract::{Request as HttpRequest, State},
-    http::{Method, StatusCode, header},
-    response::{IntoResponse, Response},
+    http::{StatusCode, header},
+    middleware,
     routing::post,
 };
 use hyper::server::conn::http1;
@@ -15,7 +21,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -32,9 +38,17 @@ use super::{
     certificates::{Certificates, provider},
     review::{Request, ReviewError},
 };
+use crate::{
+    http::{Observer, Problem, is_sane, observe},
+    telemetry::metrics::{Metrics, REVIEWS, Validation, WEBHOOK},
+};
 
 /// The largest request: an object and its predecessor, each as large as the API server takes them, and some more.
 const BODY: usize = 7 << 20;
+/// What it is asked.
+const VALIDATE: &str = REVIEWS[0];
+const REPAIR: &str = REVIEWS[1];
+const INJECT: &str = REVIEWS[2];
 /// How many KiB of bodies are in memory at once.
 const BODIES: u32 = 32 << 10;
 /// Connections at once. The API server keeps a few open.
@@ -80,11 +94,17 @@ impl Server {
     }
 
     /// Serves until `stop` resolves, then lets requests finish.
-    pub async fn run(self, own_namespace: Option<String>, injector: Arc<dyn Injector>, stop: impl Future<Output = ()>) {
+    pub async fn run(
+        self,
+        own_namespace: Option<String>,
+        injector: Arc<dyn Injector>,
+        metrics: Arc<Metrics>,
+        stop: impl Future<Output = ()>,
+    ) {
         let (stopping, _) = watch::channel(false);
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = JoinSet::new();
-        let routes = routes(own_namespace, injector);
+        let routes = routes(own_namespace, injector, metrics);
         let mut stop = std::pin::pin!(stop);
         loop {
             tokio::select! {
@@ -147,46 +167,58 @@ struct Shared {
     room: Semaphore,
     own_namespace: Option<String>,
     injector: Arc<dyn Injector>,
+    metrics: Arc<Metrics>,
 }
 
-fn routes(own_namespace: Option<String>, injector: Arc<dyn Injector>) -> Router {
+fn routes(own_namespace: Option<String>, injector: Arc<dyn Injector>, metrics: Arc<Metrics>) -> Router {
+    let observer = Observer { metrics: Arc::clone(&metrics), server: WEBHOOK, routes: &REVIEWS };
     Router::new()
-        .route("/validate", post(validate).fallback(method))
-        .route("/repair", post(repair).fallback(method))
-        .route("/inject", post(inject).fallback(method))
-        .fallback(unknown)
-        .with_state(Arc::new(Shared { room: Semaphore::new(BODIES as usize), own_namespace, injector }))
+        .route(VALIDATE, post(validate))
+        .route(REPAIR, post(repair))
+        .route(INJECT, post(inject))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed("POST"))
+        .fallback(async || Problem::not_found(&REVIEWS))
+        .layer(middleware::from_fn_with_state(observer, observe))
+        .with_state(Arc::new(Shared { room: Semaphore::new(BODIES as usize), own_namespace, injector, metrics }))
 }
 
-async fn validate(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Response {
-    answer(&shared, request, |request| request.validate(shared.own_namespace.as_deref())).await
-}
-
-async fn repair(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Response {
-    answer(&shared, request, Request::repair).await
-}
-
-async fn inject(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Response {
-    answer(&shared, request, |request| request.inject(&*shared.injector)).await
-}
-
-async fn method(method: Method) -> Response {
-    Problem(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", format!("{method} is not served here: use POST"))
-        .into_response()
-}
-
-async fn unknown() -> Response {
-    Problem(StatusCode::NOT_FOUND, "NotFound", "there are /validate, /repair and /inject".to_owned()).into_response()
-}
-
-async fn answer(shared: &Shared, request: HttpRequest, judge: impl FnOnce(&Request) -> Value) -> Response {
-    match reviewed(&shared.room, request).await {
-        Ok(request) => axum::Json(judge(&request)).into_response(),
-        Err(problem) => {
-            tracing::debug!(code = problem.1, detail = problem.2, "a request to the webhook was not answered");
-            problem.into_response()
+async fn validate(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Result<axum::Json<Value>, Problem> {
+    answer(&shared, VALIDATE, request, |request| {
+        let (said, answer) = request.validate(shared.own_namespace.as_deref());
+        shared.metrics.validated(request.kind(), said);
+        if said == Validation::Refused {
+            tracing::debug!(kind = request.kind(), namespace = request.namespace(), "refused");
         }
+        answer
+    })
+    .await
+}
+
+async fn repair(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Result<axum::Json<Value>, Problem> {
+    answer(&shared, REPAIR, request, Request::repair).await
+}
+
+async fn inject(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Result<axum::Json<Value>, Problem> {
+    answer(&shared, INJECT, request, |request| request.inject(&*shared.injector)).await
+}
+
+async fn answer(
+    shared: &Shared,
+    route: &'static str,
+    request: HttpRequest,
+    judge: impl FnOnce(&Request) -> Value,
+) -> Result<axum::Json<Value>, Problem> {
+    let request = reviewed(&shared.room, request).await?;
+    if is_sane(request.uid()) {
+        tracing::Span::current().record("uid", request.uid());
     }
+    // What is asked about changes nothing: a panic leaves everything as it was.
+    let judged = catch_unwind(AssertUnwindSafe(|| judge(&request)));
+    judged.map(axum::Json).map_err(|_| {
+        shared.metrics.webhook_panicked(route);
+        tracing::error!(route, "the webhook panicked");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Panic", "a fault of the operator; its log says more")
+    })
 }
 
 async fn reviewed(room: &Semaphore, request: HttpRequest) -> Result<Request, Problem> {
@@ -194,35 +226,66 @@ async fn reviewed(room: &Semaphore, request: HttpRequest) -> Result<Request, Pro
     // Without a length it may become as large as any.
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(BODY);
     if length > BODY {
-        return Err(Problem::too_large());
+        return Err(too_large());
     }
     let share = u32::try_from(length.div_ceil(1024)).unwrap_or(BODIES).clamp(1, BODIES);
-    let busy = |_| Problem(StatusCode::SERVICE_UNAVAILABLE, "Busy", "too many requests at once".to_owned());
+    let busy = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", "too many requests at once");
     let Ok(_place) = timeout(READ, room.acquire_many(share)).await.map_err(busy)? else {
-        return Err(Problem(StatusCode::SERVICE_UNAVAILABLE, "Stopping", "the operator is stopping".to_owned()));
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Stopping", "the operator is stopping"));
     };
-    let slow = |_| Problem(StatusCode::REQUEST_TIMEOUT, "Timeout", "the body did not arrive in time".to_owned());
+    let slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "Timeout", "the body did not arrive in time");
     let body: Bytes =
-        timeout(READ, to_bytes(request.into_body(), BODY)).await.map_err(slow)?.map_err(|_| Problem::too_large())?;
-    let malformed = |error: ReviewError| Problem(StatusCode::BAD_REQUEST, "MalformedReview", error.to_string());
+        timeout(READ, to_bytes(request.into_body(), BODY)).await.map_err(slow)?.map_err(|_| too_large())?;
+    let malformed = |error: ReviewError| Problem::new(StatusCode::BAD_REQUEST, "MalformedReview", error.to_string());
     Request::read(&body).map_err(malformed)
 }
 
-/// A problem document (RFC 9457): status, code, what is wrong.
-struct Problem(StatusCode, &'static str, String);
-
-impl Problem {
-    fn too_large() -> Self {
-        Self(StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge", format!("the body has more than {} MiB", BODY >> 20))
-    }
+fn too_large() -> Problem {
+    let detail = format!("the body has more than {} MiB", BODY >> 20);
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge", detail)
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let Self(status, code, detail) = self;
-        let title = status.canonical_reason().unwrap_or_default();
-        let body =
-            json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail, "code": code});
-        (status, [(header::CONTENT_TYPE, "application/problem+json")], Body::from(body.to_string())).into_response()
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use serde_json::json;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::telemetry::metrics::Census;
+
+    struct Panicking;
+
+    impl Injector for Panicking {
+        fn inject(&self, _: &str, _: &Value) -> Vec<Value> {
+            panic!("a fault")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_and_counted_and_ends_nothing() {
+        let metrics = Arc::new(Metrics::default());
+        let routes = routes(None, Arc::new(Panicking), Arc::clone(&metrics));
+        let review = json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": {"uid": "u", "kind": {"group": "", "kind": "Pod"}, "operation": "CREATE", "namespace": "team", "object": {}},
+        });
+        for (path, status) in [(INJECT, 500), (INJECT, 500), (REPAIR, 200)] {
+            let request = HttpRequest::post(path).body(Body::from(review.to_string())).unwrap();
+            let answer = routes.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), status, "{path}");
+            if status == 500 {
+                let body: Value = serde_json::from_slice(&to_bytes(answer.into_body(), BODY).await.unwrap()).unwrap();
+                assert_eq!((&body["code"], body["instance"].is_string()), (&json!("Panic"), true), "{body}");
+            }
+        }
+        let text = metrics.text(&Census::default()).unwrap();
+        for line in [
+            "controller_runtime_webhook_panics_total{webhook=\"/inject\"} 2\n",
+            "controller_runtime_webhook_requests_total{code=\"500\",webhook=\"/inject\"} 2\n",
+            "controller_runtime_webhook_requests_in_flight{webhook=\"/inject\"} 0\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
     }
 }

@@ -16,7 +16,11 @@ use crate::{
     api::DurationText,
     apply::{Leadership, Writer},
     controller::{Controller, ControllerError, Options, leader::Candidate},
-    telemetry::{self, LogFormat, metrics::Metrics},
+    telemetry::{
+        self, LogFormat, Telemetry,
+        level::{LevelError, LogLevel},
+        metrics::Metrics,
+    },
     web,
 };
 
@@ -70,7 +74,7 @@ enum OperatorError {
     #[error("no cluster: {0}; give --kubeconfig, set KUBECONFIG, or run in a pod")]
     NoCluster(String),
     #[error("--log-level: {0}")]
-    LogLevel(#[from] telemetry::LevelError),
+    LogLevel(#[from] LevelError),
     #[error("leader election needs --namespace or POD_NAMESPACE (or --leader-elect=false)")]
     NoNamespace,
     #[error("cannot start: {0}")]
@@ -105,10 +109,16 @@ pub(super) fn run(args: &Args) -> Exit {
 }
 
 async fn operate(args: &Args) -> Result<(), OperatorError> {
-    telemetry::start(args.log_format, &args.log_level)?;
+    let metrics = Arc::new(Metrics::default());
+    let Telemetry { level, export } = telemetry::start(args.log_format, &args.log_level, &metrics)?;
+    let ran = serve(args, metrics, level).await;
+    export.finish().await;
+    ran
+}
+
+async fn serve(args: &Args, metrics: Arc<Metrics>, level: LogLevel) -> Result<(), OperatorError> {
     let own_namespace = args.namespace.clone().or_else(|| variable("POD_NAMESPACE"));
     let config = config(args.kubeconfig.as_ref()).await?;
-    let metrics = Arc::new(Metrics::default());
     let client = connected(config.clone(), &metrics)?;
     let listener = web::bind(args.http_address).await?;
     let webhook = args.webhook.options(own_namespace.as_deref(), variable("KUBERNETES_SERVICE_HOST").is_some());
@@ -137,16 +147,16 @@ async fn operate(args: &Args) -> Result<(), OperatorError> {
         ready_timeout: args.collector_ready_timeout,
         admission: webhook.as_ref().map(|(admission, _)| Arc::clone(admission)),
         managed: args.webhook.managed(),
-        metrics,
+        metrics: Arc::clone(&metrics),
     };
     let controller = Controller::new(client.clone(), writer, &options, leadership);
     let stop = stop_signal();
     let stop_web = wait_for(stop.clone());
     let webhook = webhook.map(|(admission, server)| {
         let (client, context, stop) = (client.clone(), controller.context(), wait_for(stop.clone()));
-        tokio::spawn(admission.run(server, client, context, stop))
+        tokio::spawn(admission.run(server, client, context, metrics, stop))
     });
-    let probes = tokio::spawn(web::serve(listener, controller.context(), client, stop_web));
+    let probes = tokio::spawn(web::serve(listener, controller.context(), client, level, stop_web));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), http = %args.http_address, "started");
     let ran = controller.run(stop).await;
     // After the last write.

@@ -249,7 +249,7 @@ fn announcement(collector: &Collector, status: &TracingCollectorStatus) -> Optio
     if before.is_some_and(|before| (&before.status, &before.reason) == (&now.status, &now.reason)) {
         return None;
     }
-    tracing::info!(collector = %collector.id, ready = now.status, reason = now.reason, message = now.message, "status");
+    tracing::info!(collector = %collector.id, ready = now.status, reason = now.reason, because = now.message, "status");
     let is_normal = now.status == "True";
     (now.status != "Unknown").then(|| Announcement::on_collector(collector, is_normal, &now.reason, &now.message))
 }

@@ -1,6 +1,6 @@
 //! What the controller tells its metrics.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use super::{Context, Key, Outcome};
 use crate::{
@@ -12,6 +12,9 @@ use crate::{
 /// What the keys are called in metrics.
 pub(super) const CONTROLLERS: [&str; 9] =
     ["workload", "policy", "secret", "collector", "collectorstatus", "secretkey", "identity", "admission", "rollout"];
+
+/// What a condition can be.
+const STATES: [&str; 3] = ["True", "False", "Unknown"];
 
 impl Key {
     /// What this kind of key is called in metrics.
@@ -49,18 +52,18 @@ impl Context {
     pub fn metrics(&self) -> Result<String, fmt::Error> {
         let census = {
             let index = self.index();
-            census(index.snapshot(), self.leads())
+            let certificate_expiry = self.admission.as_ref().and_then(|admission| admission.expiry());
+            Census { certificate_expiry, leads: self.leads(), ..census(index.snapshot()) }
         };
         self.metrics.set_in_progress(self.planner().under_way());
         self.metrics.text(&census)
     }
 }
 
-fn census(snapshot: &Snapshot, leads: bool) -> Census {
+fn census(snapshot: &Snapshot) -> Census {
     let kinds = ["TracingPolicy", "ClusterTracingPolicy"];
-    let states = ["True", "False", "Unknown"];
     // What is no more has to be said too, as zero.
-    let all = kinds.into_iter().flat_map(|kind| states.into_iter().map(move |ready| ((kind, ready), 0)));
+    let all = kinds.into_iter().flat_map(|kind| STATES.into_iter().map(move |ready| ((kind, ready), 0)));
     let mut policies: Vec<_> = all.collect();
     let mut counts = crate::api::WorkloadCounts::default();
     for policy in snapshot.policies() {
@@ -84,7 +87,33 @@ fn census(snapshot: &Snapshot, leads: bool) -> Census {
         ("stale", counts.stale),
         ("reverted", counts.reverted),
     ];
-    Census { policies, workloads, leads }
+    Census { policies, conditions: conditions(snapshot), workloads, ..Census::default() }
+}
+
+/// How many objects have which condition in which state. What was not said counts nowhere.
+fn conditions(snapshot: &Snapshot) -> Vec<((&'static str, &'static str, &'static str), i64)> {
+    let policies =
+        snapshot.policies().map(|policy| (policy.id.kind(), policy.status.as_ref().map(|said| &said.conditions)));
+    let collectors = snapshot.collectors.values();
+    let collectors = collectors.map(|known| ("TracingCollector", known.status.as_ref().map(|said| &said.conditions)));
+    let mut counts = BTreeMap::new();
+    for kind in ["TracingPolicy", "ClusterTracingPolicy", "TracingCollector"] {
+        for type_ in condition::ALL {
+            for status in STATES {
+                counts.insert((kind, type_, status), 0);
+            }
+        }
+    }
+    for (kind, said) in policies.chain(collectors) {
+        for known in said.into_iter().flatten() {
+            let type_ = condition::ALL.into_iter().find(|type_| *type_ == known.type_);
+            let status = STATES.into_iter().find(|state| *state == known.status);
+            if let (Some(type_), Some(status)) = (type_, status) {
+                *counts.entry((kind, type_, status)).or_default() += 1;
+            }
+        }
+    }
+    counts.into_iter().collect()
 }
 
 /// The status of the condition Ready: `Unknown` where nothing was said yet.

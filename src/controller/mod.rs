@@ -22,6 +22,7 @@ use tokio::{
     sync::{mpsc, watch},
     task::{self, JoinSet},
 };
+use tracing::{Instrument, Span};
 
 use crate::{
     admission::Admission,
@@ -143,7 +144,7 @@ impl Controller {
         let sources = sources(&options.watch_namespaces);
         let mut index = Index::new(options.own_namespace.clone(), sources.iter().cloned());
         index.update(Change::Hook(hook(options)));
-        options.metrics.know_controllers(&measure::CONTROLLERS);
+        options.metrics.know_controllers(&measure::CONTROLLERS, i64::try_from(CONCURRENCY).unwrap_or(i64::MAX));
         let context = Context {
             events: Events::new(&writer, options.instance.clone()),
             client,
@@ -190,9 +191,11 @@ impl Controller {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
                 Some(finished) = running.join_next_with_id() => {
-                    if let Some(announcement) = self.finish(finished, &mut queue, &mut keys, leads) {
+                    if let Some((announcement, span)) = self.finish(finished, &mut queue, &mut keys, leads) {
                         let events = self.context.events.clone();
-                        let said = async move { events.write(announcement).await };
+                        // One of its own, so that the reconcile does not seem to take longer.
+                        let span = tracing::info_span!(parent: &span, "event");
+                        let said = async move { events.write(announcement).await }.instrument(span);
                         announcements.spawn(async move { drop(tokio::time::timeout(EVENT_TIMEOUT, said).await) });
                     }
                 }
@@ -246,7 +249,7 @@ impl Controller {
         queue: &mut Queue,
         keys: &mut HashMap<task::Id, Key>,
         leads: bool,
-    ) -> Option<Announcement> {
+    ) -> Option<(Announcement, Span)> {
         match finished {
             Ok((id, (key, reconciled))) => {
                 keys.remove(&id);
@@ -260,7 +263,7 @@ impl Controller {
                 let again = self.ended(&key, false, queue, leads);
                 let outcome = if again { Outcome::Failed } else { reconciled.outcome };
                 queue.finished(&key, outcome);
-                reconciled.announcement
+                reconciled.announcement.map(|announcement| (announcement, reconciled.span))
             }
             Err(error) if error.is_cancelled() => {
                 // Everything is looked at again by who leads next.
@@ -274,6 +277,7 @@ impl Controller {
                 // A panic in one reconcile must not end the others; its key is tried again.
                 tracing::error!(%error, "a reconcile panicked");
                 if let Some(key) = keys.remove(&error.id()) {
+                    self.context.metrics.panicked(key.controller());
                     self.ended(&key, false, queue, leads);
                     queue.finished(&key, Outcome::Failed);
                 }

@@ -103,6 +103,7 @@ impl Queue {
             tokio::time::sleep_until(first.0).await;
             self.count();
             if let Some(key) = self.take(first) {
+                self.metrics.waited(key.controller(), first.0.elapsed());
                 self.running.insert(key.clone());
                 return key;
             }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::Value;
+use tracing::{Instrument, Span, field::Empty};
 
 use super::{Context, Key, Outcome, admission, collector, rollout};
 use crate::{
@@ -34,22 +35,42 @@ pub(super) struct Reconciled {
     pub(super) absolved: Option<(WorkloadId, i64)>,
     /// What is to be said about it.
     pub(super) announcement: Option<Announcement>,
+    /// The trace that all of it belongs to.
+    pub(super) span: Span,
 }
 
 impl Reconciled {
     pub(super) fn new(outcome: Outcome, changes: impl IntoIterator<Item = Change>) -> Self {
-        Self { outcome, changes: changes.into_iter().collect(), absolved: None, announcement: None }
+        Self { outcome, changes: changes.into_iter().collect(), absolved: None, announcement: None, span: Span::none() }
     }
 }
 
-/// Reconciles one key.
+/// Reconciles one key, as a trace of its own.
 pub(super) async fn reconcile(context: Arc<Context>, key: Key) -> Reconciled {
+    let controller = key.controller();
+    let span = tracing::info_span!(
+        parent: None,
+        "reconcile",
+        otel.name = format!("reconcile {controller}"),
+        otel.status_code = Empty,
+        controller,
+        tracesteward.key = ?key,
+    );
+    let reconciled = measured(context, key).instrument(span.clone()).await;
+    Reconciled { span, ..reconciled }
+}
+
+async fn measured(context: Arc<Context>, key: Key) -> Reconciled {
     let measured = context.metrics.reconcile(key.controller());
     let done = tokio::time::timeout(TIMEOUT, one(&context, key.clone())).await;
     let reconciled = done.unwrap_or_else(|_| {
+        context.metrics.timed_out(key.controller());
         tracing::warn!(?key, "the API server did not answer in time; trying again");
         Reconciled::new(Outcome::Failed, None)
     });
+    if reconciled.outcome == Outcome::Failed {
+        Span::current().record("otel.status_code", "ERROR");
+    }
     measured.ended(reconciled.outcome.into());
     reconciled
 }
@@ -198,7 +219,7 @@ fn announcement(policy: &Policy, status: &TracingPolicyStatus) -> Option<Announc
     if before.is_some_and(|before| (&before.status, &before.reason) == (&now.status, &now.reason)) {
         return None;
     }
-    tracing::info!(policy = %policy.id, ready = now.status, reason = now.reason, message = now.message, "status");
+    tracing::info!(policy = %policy.id, ready = now.status, reason = now.reason, because = now.message, "status");
     (now.status != "Unknown").then(|| Announcement::on_policy(policy, now.status == "True", &now.reason, &now.message))
 }
 

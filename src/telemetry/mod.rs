@@ -1,11 +1,25 @@
-//! The operator's own logs and metrics.
+//! The operator's own logs, spans and metrics.
+//!
+//! Every reconcile and every HTTP request is a span, whether or not spans are exported: its ids are in each of its log lines, and go
+//! with its requests to the API server.
 
+mod export;
+pub mod level;
+mod log;
 pub mod metrics;
+mod sampler;
+pub mod trace;
 
-use std::{io::IsTerminal, str::FromStr};
+use std::{io::IsTerminal, sync::Arc};
 
 use clap::ValueEnum;
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use opentelemetry::trace::TracerProvider;
+use tracing::{Level, Metadata};
+use tracing_subscriber::{Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+pub use export::Export;
+use level::{LevelError, LogLevel};
+use metrics::Metrics;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -18,28 +32,47 @@ pub enum LogFormat {
     Text,
 }
 
-/// A level that is none.
-#[derive(Debug, thiserror::Error)]
-#[error("`{0}` is neither a level (error, warn, info, debug, trace) nor a filter such as tracesteward=debug,kube=warn")]
-pub struct LevelError(String);
+/// What was started: to be changed and ended by who started it.
+#[derive(Debug)]
+pub struct Telemetry {
+    /// What is logged.
+    pub level: LogLevel,
+    /// Who sends spans; does nothing where nobody wants any.
+    pub export: Export,
+}
 
-/// Starts logging to standard error. `level` is a level (`info`) or a filter (`tracesteward=debug,kube=warn`).
+/// Starts logging to standard error, and the export of spans where the environment names an endpoint for them (`OTEL_...`). `level` is a
+/// level (`info`) or a filter (`tracesteward=debug,kube=warn`). Within a runtime.
 ///
 /// # Errors
 /// Where `level` is neither.
-pub fn start(format: LogFormat, level: &str) -> Result<(), LevelError> {
-    // A bare word would be taken for the name of a module, and a misspelt level would silence everything.
-    if !level.contains(['=', ',', '[']) {
-        LevelFilter::from_str(level).map_err(|_| LevelError(level.to_owned()))?;
-    }
-    let filter = EnvFilter::builder().parse(level).map_err(|_| LevelError(level.to_owned()))?;
+pub fn start(format: LogFormat, level: &str, metrics: &Arc<Metrics>) -> Result<Telemetry, LevelError> {
+    let (filter, level) = LogLevel::new(level)?;
+    let (provider, export, trouble) = export::provider(metrics);
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("tracesteward"))
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        .with_filter(filter_fn(|metadata| is_own(metadata) && *metadata.level() <= Level::INFO));
     let terminal = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let as_text = format == LogFormat::Text || (format == LogFormat::Auto && terminal);
-    if as_text {
-        builder.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none()).init();
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = if format == LogFormat::Text || (format == LogFormat::Auto && terminal) {
+        lines.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none()).fmt_fields(log::Text).boxed()
     } else {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
+        lines.fmt_fields(log::Unsaid).event_format(log::Json::default()).boxed()
+    };
+    // The spans come first: they are entered before a line asks for their ids.
+    tracing_subscriber::registry().with(spans).with(log::Carry).with(lines.with_filter(filter)).init();
+    std::panic::set_hook(Box::new(log::panicked));
+    if let Some(trouble) = trouble {
+        tracing::warn!(trouble, "spans are not exported");
     }
-    Ok(())
+    Ok(Telemetry { level, export })
+}
+
+/// Whether this is the operator's own.
+fn is_own(metadata: &Metadata<'_>) -> bool {
+    metadata.target().split("::").next() == Some("tracesteward")
 }

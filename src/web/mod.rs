@@ -1,4 +1,7 @@
-//! The probes: `/healthz` (and `/livez`) says that the process is alive, `/readyz` names each thing that it needs. And `/metrics`.
+//! The probes: `/healthz` (and `/livez`) says that the process is alive, `/readyz` names each thing that it needs. `/metrics`, and
+//! `/log-level`, which can be changed from within the pod.
+
+mod level;
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -6,14 +9,23 @@ use axum::{
     Json, Router,
     extract::State,
     http::{StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
 use kube::Client;
 use serde::Serialize;
+use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::{controller::Context, telemetry::metrics};
+use crate::{
+    controller::Context,
+    http::{Observer, Problem, observe},
+    telemetry::{level::LogLevel, metrics},
+};
+
+/// What is served.
+const ROUTES: [&str; 5] = ["/healthz", "/livez", "/readyz", "/metrics", "/log-level"];
 
 /// How long the API server has to answer a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -23,6 +35,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 struct Probes {
     context: Arc<Context>,
     client: Client,
+    level: LogLevel,
 }
 
 /// Why the server of the probes could not run.
@@ -63,35 +76,50 @@ pub async fn serve(
     listener: TcpListener,
     context: Arc<Context>,
     client: Client,
+    level: LogLevel,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), std::io::Error> {
+    let observer = Observer { metrics: Arc::clone(&context.metrics), server: "http", routes: &ROUTES };
+    let reading = async || Problem::method_not_allowed("GET, HEAD");
     let routes = Router::new()
-        .route("/healthz", get(healthz))
-        .route("/livez", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(measured))
-        .with_state(Probes { context, client });
-    axum::serve(listener, routes).with_graceful_shutdown(stop).await
+        .route("/healthz", get(healthz).fallback(reading))
+        .route("/livez", get(healthz).fallback(reading))
+        .route("/readyz", get(readyz).fallback(reading))
+        .route("/metrics", get(measured).fallback(reading))
+        .route("/log-level", get(level::read).put(level::write).fallback(level::other))
+        .fallback(async || Problem::not_found(&ROUTES))
+        .layer(middleware::from_fn_with_state(observer, observe))
+        .with_state(Probes { context, client, level });
+    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(stop).await
 }
 
 async fn healthz() -> &'static str {
     "ok\n"
 }
 
-async fn measured(State(probes): State<Probes>) -> Response {
-    match probes.context.metrics() {
-        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
+async fn measured(State(probes): State<Probes>) -> Result<Response, Problem> {
+    let text = probes.context.metrics().map_err(|error| {
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "NotMeasured",
+            format!("the metrics cannot be written: {error}"),
+        )
+    })?;
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }
 
-async fn readyz(State(probes): State<Probes>) -> (StatusCode, Json<Readiness>) {
+async fn readyz(State(probes): State<Probes>) -> Result<Json<Readiness>, Problem> {
     let certificate = certificate(&probes.context);
     let probes: Vec<_> =
         [caches(&probes.context), api_server(&probes.client).await].into_iter().chain(certificate).collect();
-    let ready = probes.iter().all(|probe| probe.ok);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, probes }))
+    if probes.iter().all(|probe| probe.ok) {
+        return Ok(Json(Readiness { ready: true, probes }));
+    }
+    let failed: Vec<_> = probes.iter().filter(|probe| !probe.ok).map(|probe| probe.name).collect();
+    let detail = format!("not ready: {}", failed.join(", "));
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "NotReady", detail);
+    Err(problem.with("ready", json!(false)).with("probes", json!(probes)))
 }
 
 fn caches(context: &Context) -> Probe {

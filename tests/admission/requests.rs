@@ -3,26 +3,15 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::common::spawn;
 use crate::fixtures::{SOON, World, container, policy, shared, workload_of};
-use crate::support::certs::Authority;
+use crate::support::certs::mount;
 use crate::support::eventually;
 use crate::support::https::{Caller, review};
 use crate::support::process::free_port;
-
-/// Puts a certificate of a new authority into the folder; returns the authority.
-fn mount(folder: &Path) -> String {
-    let scratch = tempfile::tempdir().unwrap();
-    let authority = Authority::new(scratch.path());
-    let files = authority.server("webhook", &["127.0.0.1"]);
-    fs::copy(files.key, folder.join("tls.key")).unwrap();
-    fs::copy(files.cert, folder.join("tls.crt")).unwrap();
-    fs::read_to_string(authority.ca()).unwrap()
-}
 
 #[tokio::test]
 async fn mounted_certificates_are_served_and_reloaded() {
@@ -60,6 +49,7 @@ fn problem(answer: Result<crate::support::http::Answer, String>, status: u16, co
     let body: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!((&body["code"], &body["status"]), (&json!(code), &json!(status)), "{body}");
     assert!(body["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{body}");
+    assert_eq!(body["instance"].as_str(), answer.header("x-request-id"), "{body}");
 }
 
 fn malformed(port: u16, bundle: &str) {

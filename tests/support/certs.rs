@@ -15,6 +15,16 @@ pub(crate) struct KeyedCert {
     pub(crate) key: PathBuf,
 }
 
+/// Puts a certificate for 127.0.0.1 by a new authority into the folder, as `--webhook-cert-dir` wants it; returns the authority.
+pub(crate) fn mount(folder: &Path) -> String {
+    let scratch = tempfile::tempdir().expect("a folder for certificates");
+    let authority = Authority::new(scratch.path());
+    let files = authority.server("webhook", &["127.0.0.1"]);
+    fs::copy(files.key, folder.join("tls.key")).expect("the key is mounted");
+    fs::copy(files.cert, folder.join("tls.crt")).expect("the certificate is mounted");
+    fs::read_to_string(authority.ca()).expect("the authority is read")
+}
+
 /// The one authority that signs for servers and clients of a control plane.
 pub(crate) struct Authority {
     folder: PathBuf,

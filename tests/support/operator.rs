@@ -46,8 +46,9 @@ impl Operator {
         let http_port = free_port();
         let mut command = Command::new(binary());
         for (variable, _) in std::env::vars_os() {
-            if variable.to_string_lossy().starts_with("TRACESTEWARD_") {
-                command.env_remove(variable);
+            let name = variable.to_string_lossy();
+            if name.starts_with("TRACESTEWARD_") || name.starts_with("OTEL_") {
+                command.env_remove(&variable);
             }
         }
         command
@@ -63,7 +64,6 @@ impl Operator {
             .env("TRACESTEWARD_LEADER_ELECT", "false")
             .env("TRACESTEWARD_LOG_FORMAT", "json")
             .env_remove("KUBECONFIG")
-            .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
             .envs(environment.iter().copied());
         let log = format!("operator-{number}.log");
         Self { process: Process::start("the operator", &command, &plane.folder().join(log)), http_port }

@@ -84,6 +84,7 @@ struct State {
     hit: AtomicUsize,
     open: AtomicUsize,
     log: Mutex<Vec<String>>,
+    traces: Mutex<Vec<(String, String)>>,
     api_port: u16,
     connector: TlsConnector,
 }
@@ -110,6 +111,7 @@ impl Proxy {
             hit: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             log: Mutex::default(),
+            traces: Mutex::default(),
             api_port: plane.api_port(),
             connector: connector(&plane.authority().ca()),
         });
@@ -185,6 +187,11 @@ impl Proxy {
     pub(crate) fn log(&self) -> Vec<String> {
         self.state.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Those of them that had a `traceparent`, with it.
+    pub(crate) fn traces(&self) -> Vec<(String, String)> {
+        self.state.traces.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Drop for Proxy {
@@ -224,6 +231,10 @@ async fn answer(
     state.requests.fetch_add(1, Ordering::Relaxed);
     let is_watch = request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
     let line = format!("{} {}", request.method(), request.uri());
+    if let Some(trace) = request.headers().get("traceparent").and_then(|value| value.to_str().ok()) {
+        let traced = (line.clone(), trace.to_owned());
+        state.traces.lock().unwrap_or_else(PoisonError::into_inner).push(traced);
+    }
     state.log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     let fault = *state.fault.borrow();
     if let Some(response) = met(state, fault, request.method(), is_watch).await {
