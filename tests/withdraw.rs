@@ -35,7 +35,9 @@ async fn what_is_the_operators_goes_and_what_is_the_users_stays() {
     let world = World::new(plane, "withdraw").await;
     let kwok = plane.simulate_pods().await;
     let user = json!([{"name": "LOG_LEVEL", "value": "debug"}, {"name": "OTEL_SERVICE_NAME", "value": "mine"}]);
-    world.apply(&workload("Deployment", "web", &user));
+    let mut web = workload("Deployment", "web", &user);
+    web["spec"]["replicas"] = json!(2);
+    world.apply(&web);
     world.apply(&workload_of(
         "StatefulSet",
         "db",
@@ -79,6 +81,8 @@ async fn what_is_the_operators_goes_and_what_is_the_users_stays() {
     assert_eq!(env(&web, "app"), user.as_array().unwrap());
     // Its pods run without: it was waited for.
     assert_eq!(web["status"]["observedGeneration"], web["metadata"]["generation"]);
+    assert_eq!(web["status"]["updatedReplicas"], 2, "{web}");
+    assert_eq!(web["status"]["availableReplicas"], 2, "{web}");
     for (kind, name) in [("Deployment", "web"), ("StatefulSet", "db"), ("CronJob", "nightly")] {
         let live = world.get(kind, name).await;
         assert!(managed(&live).is_none(), "{live}");
