@@ -131,6 +131,17 @@ proptest! {
     }
 
     #[test]
+    fn review(seed in any::<usize>(), choices in prop::collection::vec(any::<u8>(), 0..60)) {
+        let corpus = corpus("review");
+        let mut choices = choices.into_iter();
+        let mut review: Value = serde_json::from_slice(&corpus[seed % corpus.len()]).unwrap();
+        for part in ["/request/object", "/request/oldObject", "/request"] {
+            review.pointer_mut(part).into_iter().for_each(|part| replaced(part, &mut choices));
+        }
+        harness::review(review.to_string().as_bytes());
+    }
+
+    #[test]
     fn otlp(seed in any::<usize>(), edits in edits()) {
         let corpus = corpus("otlp");
         harness::otlp(&edited(corpus[seed % corpus.len()].clone(), &edits));
@@ -139,9 +150,12 @@ proptest! {
 
 #[test]
 fn the_corpora_themselves() {
-    for (name, harness) in
-        [("yaml", harness::yaml as fn(&[u8])), ("objects", harness::objects), ("otlp", harness::otlp)]
-    {
+    for (name, harness) in [
+        ("yaml", harness::yaml as fn(&[u8])),
+        ("objects", harness::objects),
+        ("review", harness::review),
+        ("otlp", harness::otlp),
+    ] {
         for bytes in corpus(name) {
             harness(&bytes);
         }

@@ -31,6 +31,13 @@ use mounted::Mounted;
 
 pub use server::{ServeError, Server};
 
+/// What the webhook answers to these bytes: as a review of an object of the API group, and as one of an update of a workload. `None` where they are
+/// no review. Without a server, so that any bytes can be tried.
+pub fn answers(body: &[u8]) -> Option<[serde_json::Value; 2]> {
+    let request = review::Request::read(body).ok()?;
+    Some([request.validate(None).1, request.repair()])
+}
+
 /// How often somebody looks while there is no certificate yet.
 const IMPATIENT: Duration = Duration::from_secs(1);
 /// How often mounted files are looked at.

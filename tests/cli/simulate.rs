@@ -223,3 +223,29 @@ fn what_belongs_to_both_sets_is_given_beside_them() {
     let without = simulate(&files, &["--traces", "traces.jsonl", "--compare", "old", "new"]);
     assert_eq!(without.code, Some(1), "{without:?}");
 }
+
+/// `exports/otlp.jsonl` was sent to a Jaeger 1.76, and the others are what it gave back.
+#[test]
+fn what_jaeger_exports_is_decided_as_what_it_was_sent() {
+    let policies = POLICIES.replace("ratio: 1\n      drop", "ratio: 0.7\n      keep: {slowerThan: 2s}\n      drop");
+    let files = Files::new(&[("policies.yaml", &policies)]);
+    let decided = |export: &str| -> Vec<Value> {
+        let path = super::common::root().join("tests/cli/exports").join(export);
+        let answer = simulate(&files, &["--traces", path.to_str().unwrap(), "-o", "json", "policies.yaml"]);
+        assert_eq!((answer.code, answer.json()["summary"]["malformed"].clone()), (Some(0), json!(0)), "{answer:?}");
+        let fields = ["traceId", "kept", "rule", "policy", "service", "namespace", "route", "spans"];
+        let traces = answer.json()["traces"].as_array().unwrap().clone();
+        let mut traces: Vec<_> =
+            traces.iter().map(|trace| fields.iter().map(|field| trace[*field].clone()).collect::<Value>()).collect();
+        traces.sort_by_key(ToString::to_string);
+        traces
+    };
+    let sent = decided("otlp.jsonl");
+    assert_eq!(
+        sent.iter().map(|trace| trace[2].as_str().unwrap()).collect::<Vec<_>>(),
+        ["ratio", "drop[0]", "collector.errors"]
+    );
+    assert_eq!(decided("jaeger.json"), sent);
+    // Of one trace alone.
+    assert_eq!(decided("jaeger-v3.json"), sent[..1]);
+}

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "a target of cargo-fuzz uses one function")]
 
 use serde_json::Value;
+use tracesteward::admission::answers;
 use tracesteward::diagnostics::FieldPath;
 use tracesteward::diagnostics::format::{Summary, pretty};
 use tracesteward::diagnostics::source::read;
@@ -63,6 +64,13 @@ fn compiled(objects: &[Value]) -> Vec<String> {
         compile(&snapshot, collector).configurations
     });
     configurations.map(|configuration| configuration.text).collect()
+}
+
+/// What the API server asks the webhook: whatever the object is, there is an answer with the id of the question.
+pub(crate) fn review(bytes: &[u8]) {
+    for answer in answers(bytes).into_iter().flatten() {
+        assert!(answer["response"]["uid"].is_string() && answer["response"]["allowed"].is_boolean(), "{answer}");
+    }
 }
 
 /// A recording of `simulate`, in one piece and byte by byte: both read the same.

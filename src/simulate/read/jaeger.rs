@@ -15,20 +15,23 @@ use super::{
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Trace<'a> {
     #[serde(borrow)]
-    spans: Vec<Record<'a>>,
+    pub(super) spans: Option<Vec<Record<'a>>>,
     #[serde(borrow)]
-    processes: HashMap<Cow<'a, str>, Process<'a>>,
+    pub(super) processes: Option<HashMap<Cow<'a, str>, Process<'a>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Record<'a> {
+pub(super) struct Record<'a> {
     #[serde(rename = "traceID", borrow)]
     trace: Text<'a>,
     #[serde(rename = "spanID", borrow)]
     id: Text<'a>,
     #[serde(borrow)]
     operation_name: Text<'a>,
+    /// What older ones have in place of references.
+    #[serde(rename = "parentSpanID", borrow)]
+    parent: Option<Text<'a>>,
     #[serde(borrow)]
     references: Option<Vec<Reference<'a>>>,
     /// Microseconds.
@@ -58,7 +61,7 @@ struct Reference<'a> {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Process<'a> {
+pub(super) struct Process<'a> {
     #[serde(borrow)]
     service_name: Text<'a>,
     #[serde(borrow)]
@@ -81,17 +84,17 @@ struct Tag<'a> {
 }
 
 impl<'a> Trace<'a> {
-    /// One batch a span: whose they are is told span by span. A span whose ids are none is `None`.
-    pub(super) fn into_batches(self) -> impl Iterator<Item = Option<Batch<'a>>> {
-        let Self { spans, processes } = self;
+    /// One batch a span: whose they are is told span by span. A span whose ids are none has no trace.
+    pub(super) fn into_batches(self) -> impl Iterator<Item = Batch<'a>> {
+        let (spans, processes) = (self.spans.unwrap_or_default(), self.processes.unwrap_or_default());
         spans.into_iter().map(move |mut span| {
             let named = span.process_id.as_ref().and_then(|id| processes.get(&id.0));
             let process = span.process.take().or_else(|| named.cloned()).unwrap_or_default();
             let mut resource: Vec<_> = process.tags.into_iter().flatten().map(Tag::into_attribute).collect();
             let name = Value::Text(process.service_name.0);
             resource.insert(0, Attribute { key: Cow::Borrowed("service.name"), value: name });
-            let scope = Scope { attributes: Vec::new(), spans: vec![span.into_span()?] };
-            Some(Batch { resource, scopes: vec![scope] })
+            let scope = Scope { attributes: Vec::new(), spans: vec![span.into_span().unwrap_or_default()] };
+            Batch { resource, scopes: vec![scope] }
         })
     }
 }
@@ -127,7 +130,8 @@ impl<'a> Record<'a> {
     fn parent(&self) -> Option<[u8; 8]> {
         let own = self.references.iter().flatten().filter(|reference| reference.trace.0 == self.trace.0);
         let child = own.clone().find(|reference| reference.ref_type.0 == "CHILD_OF");
-        child.or_else(|| own.clone().next()).map_or(Some([0; 8]), |reference| spans::hex(&reference.span.0))
+        let parent = child.or_else(|| own.clone().next()).map(|reference| &reference.span).or(self.parent.as_ref());
+        parent.map_or(Some([0; 8]), |id| spans::hex(&id.0))
     }
 }
 

@@ -1,6 +1,6 @@
 //! OTLP JSON, and Tempo's answer for a trace, which is OTLP under other names.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -23,9 +23,17 @@ pub(super) struct Document<'a> {
     batches: Option<Vec<ResourceSpans<'a>>>,
     #[serde(borrow)]
     trace: Option<Box<Self>>,
+    /// Jaeger's API in its third version.
+    #[serde(borrow)]
+    result: Option<Box<Self>>,
     /// Jaeger, several traces.
     #[serde(borrow)]
     data: Option<Vec<jaeger::Trace<'a>>>,
+    /// Jaeger, one trace.
+    #[serde(borrow)]
+    spans: Option<Vec<jaeger::Record<'a>>>,
+    #[serde(borrow)]
+    processes: Option<HashMap<Cow<'a, str>, jaeger::Process<'a>>>,
     /// Other signals may be in the same file.
     resource_metrics: Option<IgnoredAny>,
     resource_logs: Option<IgnoredAny>,
@@ -38,14 +46,15 @@ impl<'a> Document<'a> {
         let is_known = self.resource_spans.is_some()
             || self.batches.is_some()
             || self.data.is_some()
+            || self.spans.is_some()
             || self.resource_metrics.is_some()
             || self.resource_logs.is_some();
         let spans = self.resource_spans.into_iter().chain(self.batches).flatten();
         batches.extend(spans.map(ResourceSpans::into_batch));
-        for batch in self.data.into_iter().flatten().flat_map(jaeger::Trace::into_batches) {
-            batches.push(batch?);
-        }
-        if let Some(inner) = self.trace {
+        let one = self.spans.map(|spans| jaeger::Trace { spans: Some(spans), processes: self.processes });
+        let traces = self.data.into_iter().flatten().chain(one);
+        batches.extend(traces.flat_map(jaeger::Trace::into_batches));
+        if let Some(inner) = self.trace.or(self.result) {
             batches.extend(inner.into_batches()?);
             return Some(batches);
         }

@@ -327,7 +327,7 @@ fn json(text: &[u8]) -> Result<Vec<Batch<'_>>, String> {
 fn why(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         serde_json::error::Category::Eof => "JSON that ends too early",
-        serde_json::error::Category::Data => "JSON, but not OTLP",
+        serde_json::error::Category::Data => "JSON of another shape",
         serde_json::error::Category::Syntax | serde_json::error::Category::Io => "not JSON",
     };
     format!("{what} (column {})", error.column())

@@ -149,7 +149,7 @@ fn what_is_broken_is_named_by_its_number_and_left_out() {
     let expected = [
         "line 1: JSON that ends too early (column 18)",
         "line 3: not JSON (column 2)",
-        "line 5: JSON, but not OTLP",
+        "line 5: JSON of another shape",
         "line 7: JSON that holds no traces of OTLP, Tempo or Jaeger",
         "line 9: JSON that ends too early (column 17)",
     ];
@@ -252,7 +252,14 @@ fn jaeger_has_its_own_words() {
     assert_eq!(read(&line).spans, expected);
     let broken =
         read(line.replace("\"traceID\":\"a\",\"spanID\":\"1\",\"op", "\"traceID\":\"x\",\"spanID\":\"1\",\"op"));
-    assert_eq!((broken.spans.len(), broken.malformed.len()), (0, 1));
+    assert_eq!((broken.spans.len(), broken.malformed), (2, vec!["line 1: spans without a trace id: 1".to_owned()]));
+    // One trace by itself, a list of them, and what older ones say of parents.
+    let alone = line.strip_prefix("{\"data\":[").unwrap().rsplit_once("],").unwrap().0;
+    assert_eq!(read(alone).spans, expected, "{alone}");
+    assert_eq!(read(format!("[{alone}]")).spans, expected);
+    let older = r#"{"spans":[{"traceID":"a","spanID":"2","parentSpanID":"1","operationName":"x"}],"processes":null}"#;
+    assert_eq!(read(older).spans, ["a Some(Text(\"\")) x child 0 "]);
+    assert_eq!(read(format!("{{\"result\":{LINE}}}")).spans.len(), 1);
 }
 
 proptest! {
