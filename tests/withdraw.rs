@@ -89,5 +89,10 @@ async fn what_is_the_operators_goes_and_what_is_the_users_stays() {
     }
     let again = withdraw(&world, &["-A"]);
     assert_eq!((again.status.code(), again.stdout.as_str()), (Some(0), "nothing to withdraw\n"), "{again:?}");
+    // Who may not look everywhere is not told that there is nothing.
+    let kubeconfig = world.kubeconfig.to_str().unwrap().to_owned();
+    let blind = withdraw(&world, &["-A", "--kubeconfig", &kubeconfig]);
+    assert_eq!(blind.status.code(), Some(1), "{blind:?}");
+    assert!(blind.stderr.contains("may not be listed"), "{blind:?}");
     drop(kwok);
 }

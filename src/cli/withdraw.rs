@@ -23,9 +23,9 @@ use super::{
     table::{Style, Table, say},
 };
 use crate::{
-    apply::{ApplyError, Writer, apply_workload, leadership, now},
+    apply::{ApplyError, Leadership, Writer, apply_workload},
     controller::leader::LEASE,
-    index::{Change, Namespace, Rollout, Snapshot, Workload, raw::read_workload},
+    index::{Change, Namespace, Rollout, Snapshot, Watched, Workload, WorkloadKind, raw::read_workload},
     plan::plan_workload,
 };
 
@@ -73,8 +73,6 @@ enum Format {
 const WRITES: usize = 3;
 /// How often a rollout is looked at.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long this process may write, at most.
-const TERM: Duration = Duration::from_secs(24 * 3600);
 
 /// What became of a workload.
 #[derive(Debug)]
@@ -132,15 +130,13 @@ async fn withdraw(args: &Args) -> Result<Exit, LiveError> {
     }
     let namespaces = args.namespace.iter().cloned().collect();
     let scope = Scope { everywhere: args.all_namespaces, namespaces, whole: BTreeSet::new() };
-    let Live { mut snapshot, notes, .. } = load(&client, &scope).await?;
+    let Live { mut snapshot, notes, seen, .. } = load(&client, &scope).await?;
     for note in notes {
         complain(&format!("note: {note}"));
     }
     forget_intent(&mut snapshot);
     let found = found(&snapshot, args.namespace.as_deref());
-    let (mandate, leadership) = leadership();
-    mandate.extend(now() + TERM);
-    let writer = Writer::over(client.clone(), leadership);
+    let writer = Writer::over(client.clone(), Leadership::for_good());
     let total = found.len();
     let mut results = Vec::with_capacity(total);
     let mut done = stream::iter(found)
@@ -157,9 +153,19 @@ async fn withdraw(args: &Args) -> Result<Exit, LiveError> {
         results.push(result);
         progress(results.len(), total);
     }
-    let exit = results.iter().map(|(_, outcome)| outcome.exit()).max().unwrap_or(Exit::Success);
     let injected = pods(&snapshot, args.namespace.as_deref());
-    Ok(exit.max(print(&text(args.output, &results, injected))))
+    let printed = print(&text(args.output, &results, injected));
+    let worst = results.iter().map(|(_, outcome)| outcome.exit()).max().unwrap_or(Exit::Success);
+    Ok(worst.max(printed).max(hidden(&seen)))
+}
+
+/// What may not be listed may carry something, too.
+fn hidden(seen: &[(Watched, Option<String>)]) -> Exit {
+    let is_seen = |kind: &WorkloadKind| seen.iter().any(|(watched, _)| *watched == Watched::Workloads(*kind));
+    if WorkloadKind::ALL.iter().filter(|kind| kind.is_writable()).all(is_seen) {
+        return Exit::Success;
+    }
+    fail("workloads that may not be listed (see the notes) may carry something of the operator's", Exit::Findings)
 }
 
 /// Who holds the Lease of the operators, where anybody does.
@@ -169,7 +175,11 @@ async fn running(client: &Client) -> Option<String> {
     let found = match leases.list(&named).await {
         Ok(found) => found.items,
         Err(error) => {
-            complain(&format!("note: whether an operator runs cannot be seen: {error}"));
+            let why = match error {
+                kube::Error::Api(status) => status.message,
+                other => other.to_string(),
+            };
+            complain(&format!("note: whether an operator runs cannot be seen: {why}"));
             return None;
         }
     };
