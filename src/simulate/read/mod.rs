@@ -16,7 +16,7 @@ use format::Format;
 pub use spans::{Attribute, Batch, Scope, Span, Value};
 
 /// The most bytes that one line, message or document may have.
-pub const MAX_BYTES: usize = if cfg!(test) { 1 << 20 } else { 256 << 20 };
+pub const MAX_BYTES: usize = 256 << 20;
 
 /// A part of a recording that cannot be read. It says nothing of what is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct Reader {
     /// Lines or messages so far.
     count: u64,
     unpack: Unpack,
+    /// The most bytes of a part.
+    limit: usize,
     /// The line that is being read is too long.
     is_skipping: bool,
     stopped: bool,
@@ -64,7 +66,16 @@ const BEGINNING: usize = 64 << 10;
 impl Reader {
     /// A recording whose messages may be compressed one by one.
     pub fn new(unpack: Unpack) -> Self {
-        Self { buffer: Vec::new(), searched: 0, format: None, count: 0, unpack, is_skipping: false, stopped: false }
+        Self {
+            buffer: Vec::new(),
+            searched: 0,
+            format: None,
+            count: 0,
+            unpack,
+            limit: MAX_BYTES,
+            is_skipping: false,
+            stopped: false,
+        }
     }
 
     /// Reads on. `false` where nothing more is wanted.
@@ -77,7 +88,7 @@ impl Reader {
         }
         self.buffer.extend_from_slice(bytes);
         self.read(false, sink);
-        if !self.stopped && self.buffer.len() > MAX_BYTES {
+        if !self.stopped && self.buffer.len() > self.limit {
             self.too_long(sink);
         }
         !self.stopped
@@ -90,7 +101,7 @@ impl Reader {
         self.buffer = Vec::new();
         self.searched = 0;
         self.is_skipping = format == Format::Lines;
-        let why = format!("longer than {} MiB", MAX_BYTES >> 20);
+        let why = format!("longer than {} MiB", self.limit >> 20);
         let malformed = Malformed { at: self.count, unit: format.unit(), why, is_last: !self.is_skipping };
         self.stopped |= !sink.malformed(malformed) || !self.is_skipping;
     }
@@ -167,7 +178,7 @@ impl Reader {
             && !self.stopped
         {
             let length = u32::from_be_bytes(*length) as usize;
-            if length > MAX_BYTES {
+            if length > self.limit {
                 self.too_long(sink);
                 return buffer.len();
             }

@@ -27,6 +27,7 @@ use queue::{Bounded, Limits, send};
 
 /// How long the end of the process waits for the last spans to go out.
 const LAST: Duration = Duration::from_secs(2);
+
 /// Who sends spans.
 #[derive(Debug, Default)]
 pub struct Export(Option<Running>);
